@@ -1,0 +1,48 @@
+# Everything is made in .venv; nothing needs root or a compiler.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: install run test lint types check bench proto clean
+
+install: $(VENV)/.installed
+
+run: install
+	$(BIN)/milliroute demo
+
+test: $(VENV)/.dev lint types
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy sees proxy/ and control/ as milliroute.proxy and milliroute.control through two links.
+types: $(VENV)/.dev .typing/milliroute
+	$(BIN)/mypy -p milliroute.proxy -p milliroute.control -p tests
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks
+
+# Made with the oldest version that works (grpcio-tools 1.51.1), so that users are not pinned to a new protobuf.
+proto: .typing/milliroute
+	$(PYTHON) -m venv build/proto && build/proto/bin/pip -q install 'grpcio-tools==1.51.1' 'setuptools<70'
+	cd .typing && ../build/proto/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. milliroute/control/api/destination.proto
+
+.typing/milliroute:
+	mkdir -p $@
+	ln -sfn ../../proxy $@/proxy
+	ln -sfn ../../control $@/control
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "milliroute needs Python 3.11 or newer, this is %d.%d: set PYTHON=..." % sys.version_info[:2])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .typing build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,234 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Ack(_message.Message):
+    __slots__ = ["applied_unix_ns", "epoch", "key", "version"]
+    APPLIED_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    applied_unix_ns: int
+    epoch: str
+    key: str
+    version: int
+    def __init__(self, key: _Optional[str] = ..., epoch: _Optional[str] = ..., version: _Optional[int] = ..., applied_unix_ns: _Optional[int] = ...) -> None: ...
+
+class Authority(_message.Message):
+    __slots__ = ["backends", "name", "namespace", "routes", "warnings"]
+    BACKENDS_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ROUTES_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    backends: _containers.RepeatedCompositeFieldContainer[Backend]
+    name: str
+    namespace: str
+    routes: _containers.RepeatedCompositeFieldContainer[Route]
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., namespace: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[Backend, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Backend(_message.Message):
+    __slots__ = ["app_protocol", "endpoints", "is_missing", "name", "namespace", "port"]
+    APP_PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    IS_MISSING_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    app_protocol: str
+    endpoints: _containers.RepeatedCompositeFieldContainer[Endpoint]
+    is_missing: bool
+    name: str
+    namespace: str
+    port: int
+    def __init__(self, name: _Optional[str] = ..., namespace: _Optional[str] = ..., port: _Optional[int] = ..., app_protocol: _Optional[str] = ..., is_missing: bool = ..., endpoints: _Optional[_Iterable[_Union[Endpoint, _Mapping]]] = ...) -> None: ...
+
+class Endpoint(_message.Message):
+    __slots__ = ["host", "labels", "port"]
+    class LabelsEntry(_message.Message):
+        __slots__ = ["key", "value"]
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    HOST_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    host: str
+    labels: _containers.ScalarMap[str, str]
+    port: int
+    def __init__(self, host: _Optional[str] = ..., port: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class HeaderMatch(_message.Message):
+    __slots__ = ["name", "regex"]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REGEX_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    regex: str
+    def __init__(self, name: _Optional[str] = ..., regex: _Optional[str] = ...) -> None: ...
+
+class Hello(_message.Message):
+    __slots__ = ["admin_address", "capabilities", "labels", "namespace", "proxy_id"]
+    class LabelsEntry(_message.Message):
+        __slots__ = ["key", "value"]
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ADMIN_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    CAPABILITIES_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    NAMESPACE_FIELD_NUMBER: _ClassVar[int]
+    PROXY_ID_FIELD_NUMBER: _ClassVar[int]
+    admin_address: str
+    capabilities: _containers.RepeatedScalarFieldContainer[str]
+    labels: _containers.ScalarMap[str, str]
+    namespace: str
+    proxy_id: str
+    def __init__(self, proxy_id: _Optional[str] = ..., namespace: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., capabilities: _Optional[_Iterable[str]] = ..., admin_address: _Optional[str] = ...) -> None: ...
+
+class Match(_message.Message):
+    __slots__ = ["headers", "methods", "path_regex"]
+    HEADERS_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    PATH_REGEX_FIELD_NUMBER: _ClassVar[int]
+    headers: _containers.RepeatedCompositeFieldContainer[HeaderMatch]
+    methods: _containers.RepeatedScalarFieldContainer[str]
+    path_regex: str
+    def __init__(self, path_regex: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., headers: _Optional[_Iterable[_Union[HeaderMatch, _Mapping]]] = ...) -> None: ...
+
+class Nack(_message.Message):
+    __slots__ = ["epoch", "key", "reason", "version"]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    epoch: str
+    key: str
+    reason: str
+    version: int
+    def __init__(self, key: _Optional[str] = ..., epoch: _Optional[str] = ..., version: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
+
+class Ramp(_message.Message):
+    __slots__ = ["duration_ms", "from_micro", "start_unix_ms"]
+    DURATION_MS_FIELD_NUMBER: _ClassVar[int]
+    FROM_MICRO_FIELD_NUMBER: _ClassVar[int]
+    START_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    duration_ms: int
+    from_micro: _containers.RepeatedScalarFieldContainer[int]
+    start_unix_ms: int
+    def __init__(self, from_micro: _Optional[_Iterable[int]] = ..., start_unix_ms: _Optional[int] = ..., duration_ms: _Optional[int] = ...) -> None: ...
+
+class Resolved(_message.Message):
+    __slots__ = ["authority", "key"]
+    AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    authority: str
+    key: str
+    def __init__(self, authority: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
+
+class Route(_message.Message):
+    __slots__ = ["matches", "split"]
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    matches: _containers.RepeatedCompositeFieldContainer[Match]
+    split: Split
+    def __init__(self, matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., split: _Optional[_Union[Split, _Mapping]] = ...) -> None: ...
+
+class Split(_message.Message):
+    __slots__ = ["apex", "name", "ramp", "source", "sticky", "strict_empty_leaf", "weights"]
+    APEX_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RAMP_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    STICKY_FIELD_NUMBER: _ClassVar[int]
+    STRICT_EMPTY_LEAF_FIELD_NUMBER: _ClassVar[int]
+    WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    apex: str
+    name: str
+    ramp: Ramp
+    source: str
+    sticky: Sticky
+    strict_empty_leaf: bool
+    weights: _containers.RepeatedCompositeFieldContainer[Weight]
+    def __init__(self, name: _Optional[str] = ..., weights: _Optional[_Iterable[_Union[Weight, _Mapping]]] = ..., ramp: _Optional[_Union[Ramp, _Mapping]] = ..., sticky: _Optional[_Union[Sticky, _Mapping]] = ..., strict_empty_leaf: bool = ..., source: _Optional[str] = ..., apex: _Optional[str] = ...) -> None: ...
+
+class State(_message.Message):
+    __slots__ = ["authority", "epoch", "key", "published_unix_ns", "unknown", "version"]
+    AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    authority: Authority
+    epoch: str
+    key: str
+    published_unix_ns: int
+    unknown: Unknown
+    version: int
+    def __init__(self, key: _Optional[str] = ..., epoch: _Optional[str] = ..., version: _Optional[int] = ..., published_unix_ns: _Optional[int] = ..., unknown: _Optional[_Union[Unknown, _Mapping]] = ..., authority: _Optional[_Union[Authority, _Mapping]] = ...) -> None: ...
+
+class Sticky(_message.Message):
+    __slots__ = ["client_ip", "cookie", "header"]
+    CLIENT_IP_FIELD_NUMBER: _ClassVar[int]
+    COOKIE_FIELD_NUMBER: _ClassVar[int]
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    client_ip: bool
+    cookie: str
+    header: str
+    def __init__(self, header: _Optional[str] = ..., cookie: _Optional[str] = ..., client_ip: bool = ...) -> None: ...
+
+class Subscribe(_message.Message):
+    __slots__ = ["authority"]
+    AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    authority: str
+    def __init__(self, authority: _Optional[str] = ...) -> None: ...
+
+class Unknown(_message.Message):
+    __slots__ = []
+    def __init__(self) -> None: ...
+
+class Unsubscribe(_message.Message):
+    __slots__ = ["authority"]
+    AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    authority: str
+    def __init__(self, authority: _Optional[str] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ["ack", "hello", "nack", "subscribe", "unsubscribe"]
+    ACK_FIELD_NUMBER: _ClassVar[int]
+    HELLO_FIELD_NUMBER: _ClassVar[int]
+    NACK_FIELD_NUMBER: _ClassVar[int]
+    SUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
+    UNSUBSCRIBE_FIELD_NUMBER: _ClassVar[int]
+    ack: Ack
+    hello: Hello
+    nack: Nack
+    subscribe: Subscribe
+    unsubscribe: Unsubscribe
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., subscribe: _Optional[_Union[Subscribe, _Mapping]] = ..., unsubscribe: _Optional[_Union[Unsubscribe, _Mapping]] = ..., ack: _Optional[_Union[Ack, _Mapping]] = ..., nack: _Optional[_Union[Nack, _Mapping]] = ...) -> None: ...
+
+class WatchResponse(_message.Message):
+    __slots__ = ["resolved", "state"]
+    RESOLVED_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    resolved: Resolved
+    state: State
+    def __init__(self, resolved: _Optional[_Union[Resolved, _Mapping]] = ..., state: _Optional[_Union[State, _Mapping]] = ...) -> None: ...
+
+class Weight(_message.Message):
+    __slots__ = ["backend", "micro", "text"]
+    BACKEND_FIELD_NUMBER: _ClassVar[int]
+    MICRO_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    backend: int
+    micro: int
+    text: str
+    def __init__(self, backend: _Optional[int] = ..., micro: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,104 @@
+"""Errors of the proxy. Each knows its HTTP and gRPC status, where the fault lies and whether a retry is safe.
+
+ProxyError
+├── ProtocolError         a message that is malformed or forbidden
+│   ├── RequestRefused    downstream sent it: 400, 408, 414, 431, 501, 505, ...
+│   └── BadResponse       upstream sent it: 502
+├── RoutingError          no route (404), no ready backend (503)
+├── ConnectFailed         502 refused, 504 timed out; nothing was sent, so a retry is always safe
+├── UpstreamFailed        502: the connection broke in the middle of an exchange
+├── UpstreamTimeout       504
+└── ConfigError           argv, environment: exit code 2; a listener that can't be had: exit code 1
+"""
+
+from enum import Enum
+
+
+class Source(Enum):
+    DOWNSTREAM = "downstream"
+    UPSTREAM = "upstream"
+    PROXY = "proxy"
+
+
+# gRPC codes of design section 7.
+GRPC_OK, GRPC_DEADLINE, GRPC_NOT_FOUND, GRPC_DENIED, GRPC_EXHAUSTED, GRPC_INTERNAL, GRPC_UNAVAILABLE = 0, 4, 5, 7, 8, 13, 14
+
+
+class ProxyError(Exception):
+    """text: what goes into l5d-proxy-error; one line, printable ASCII."""
+
+    status = 500
+    grpc_status = GRPC_INTERNAL
+    source = Source.PROXY
+    is_retry_safe = False
+
+    def __init__(self, text: str, *, status: int | None = None) -> None:
+        super().__init__(text)
+        self.text = text
+        if status is not None:
+            self.status = status
+
+
+class ProtocolError(ProxyError):
+    pass
+
+
+class RequestRefused(ProtocolError):
+    """The connection is closed after the answer: what follows on it cannot be trusted (RFC 9112 section 11.2)."""
+
+    status = 400
+    source = Source.DOWNSTREAM
+
+
+class BadResponse(ProtocolError):
+    status = 502
+    grpc_status = GRPC_UNAVAILABLE
+    source = Source.UPSTREAM
+
+
+class RoutingError(ProxyError):
+    pass
+
+
+class NoRoute(RoutingError):
+    status = 404
+    grpc_status = GRPC_NOT_FOUND
+    source = Source.DOWNSTREAM
+
+
+class NoBackend(RoutingError):
+    status = 503
+    grpc_status = GRPC_UNAVAILABLE
+    source = Source.UPSTREAM
+
+
+class ConnectFailed(ProxyError):
+    status = 502
+    grpc_status = GRPC_UNAVAILABLE
+    source = Source.UPSTREAM
+    is_retry_safe = True
+
+
+class ConnectTimeout(ConnectFailed):
+    status = 504
+    grpc_status = GRPC_DEADLINE
+
+
+class UpstreamFailed(ProxyError):
+    status = 502
+    grpc_status = GRPC_UNAVAILABLE
+    source = Source.UPSTREAM
+
+
+class UpstreamTimeout(ProxyError):
+    status = 504
+    grpc_status = GRPC_DEADLINE
+    source = Source.UPSTREAM
+
+
+class ConfigError(Exception):
+    exit_code = 2
+
+
+class ListenError(ConfigError):
+    exit_code = 1

@@ -72,7 +72,7 @@ class ProxyConfig:
 
 
 def parse_host_port(text: str) -> HostPort:
-    """"HOST:PORT", "[V6]:PORT" or ":PORT" (all addresses); port 0 takes a free one."""
+    """ "HOST:PORT", "[V6]:PORT" or ":PORT" (all addresses); port 0 takes a free one."""
     host, colon, port = text.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise ConfigError(f"saw {text!r}, wanted HOST:PORT with a port from 0 to 65535")
@@ -84,7 +84,7 @@ def parse_host_port(text: str) -> HostPort:
 
 
 def parse_listener(text: str) -> Listener:
-    """"HOST:PORT" or "HOST:PORT=APEX"."""
+    """ "HOST:PORT" or "HOST:PORT=APEX"."""
     address, equals, apex = text.partition("=")
     if equals and not apex:
         raise ConfigError(f"saw {text!r}, wanted the name of an apex after '='")

@@ -6,6 +6,7 @@ ProxyError
 │   └── BadResponse       upstream sent it: 502
 ├── RoutingError          no route (404), no ready backend (503)
 ├── ConnectFailed         502 refused, 504 timed out; nothing was sent, so a retry is always safe
+├── ClientTimeout         408
 ├── UpstreamFailed        502: the connection broke in the middle of an exchange
 ├── UpstreamTimeout       504
 └── ConfigError           argv, environment: exit code 2; a listener that can't be had: exit code 1
@@ -21,12 +22,14 @@ class Source(Enum):
 
 
 # gRPC codes of design section 7.
-GRPC_OK, GRPC_DEADLINE, GRPC_NOT_FOUND, GRPC_DENIED, GRPC_EXHAUSTED, GRPC_INTERNAL, GRPC_UNAVAILABLE = 0, 4, 5, 7, 8, 13, 14
+GRPC_DEADLINE, GRPC_NOT_FOUND, GRPC_DENIED, GRPC_EXHAUSTED = 4, 5, 7, 8
+GRPC_INTERNAL, GRPC_UNAVAILABLE = 13, 14
 
 
 class ProxyError(Exception):
-    """text: what goes into l5d-proxy-error; one line, printable ASCII."""
+    """text: what goes into l5d-proxy-error; one line, printable ASCII. label: the short name metrics use."""
 
+    label = "unexpected"
     status = 500
     grpc_status = GRPC_INTERNAL
     source = Source.PROXY
@@ -46,11 +49,13 @@ class ProtocolError(ProxyError):
 class RequestRefused(ProtocolError):
     """The connection is closed after the answer: what follows on it cannot be trusted (RFC 9112 section 11.2)."""
 
+    label = "malformed"
     status = 400
     source = Source.DOWNSTREAM
 
 
 class BadResponse(ProtocolError):
+    label = "bad response"
     status = 502
     grpc_status = GRPC_UNAVAILABLE
     source = Source.UPSTREAM
@@ -61,18 +66,21 @@ class RoutingError(ProxyError):
 
 
 class NoRoute(RoutingError):
+    label = "no route"
     status = 404
     grpc_status = GRPC_NOT_FOUND
     source = Source.DOWNSTREAM
 
 
 class NoBackend(RoutingError):
+    label = "no backend"
     status = 503
     grpc_status = GRPC_UNAVAILABLE
     source = Source.UPSTREAM
 
 
 class ConnectFailed(ProxyError):
+    label = "connect"
     status = 502
     grpc_status = GRPC_UNAVAILABLE
     source = Source.UPSTREAM
@@ -80,17 +88,29 @@ class ConnectFailed(ProxyError):
 
 
 class ConnectTimeout(ConnectFailed):
+    label = "connect timeout"
     status = 504
     grpc_status = GRPC_DEADLINE
 
 
 class UpstreamFailed(ProxyError):
+    label = "i/o"
     status = 502
     grpc_status = GRPC_UNAVAILABLE
     source = Source.UPSTREAM
 
 
+class ClientTimeout(ProxyError):
+    """The client did not send what it had begun; the connection is closed after the answer."""
+
+    label = "client timeout"
+    status = 408
+    grpc_status = GRPC_DEADLINE
+    source = Source.DOWNSTREAM
+
+
 class UpstreamTimeout(ProxyError):
+    label = "response timeout"
     status = 504
     grpc_status = GRPC_DEADLINE
     source = Source.UPSTREAM

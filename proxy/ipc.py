@@ -127,8 +127,8 @@ Down = Alias | Update | Forget | Drain
 Up = Watch | Applied | Ready | Stats
 
 _encoder = msgspec.msgpack.Encoder()
-_down_decoder = msgspec.msgpack.Decoder(Down)
-_up_decoder = msgspec.msgpack.Decoder(Up)
+_down_decoder: msgspec.msgpack.Decoder[Down] = msgspec.msgpack.Decoder(Down)
+_up_decoder: msgspec.msgpack.Decoder[Up] = msgspec.msgpack.Decoder(Up)
 
 
 def encode(message: Down | Up) -> bytes:

@@ -1,0 +1,198 @@
+"""Messages of the destination protocol as values: the one place of the proxy that knows protobuf.
+
+Bytes of WatchResponse come in, Resolved and Offer go out; requests go out as bytes. A State that is well-formed
+protobuf but makes no sense raises StateError with enough to Nack it. Whoever imports this has google.protobuf in the
+process: the agent does so only after its workers are forked.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from milliroute.control.api import destination_pb2 as pb
+from milliroute.proxy.catalog import Accepted, Offer, Refused, Verdict
+from milliroute.proxy.ipc import Update
+from milliroute.proxy.state import (
+    AuthorityState,
+    BackendState,
+    EndpointState,
+    HeaderMatchState,
+    MatchState,
+    RampState,
+    RouteState,
+    SplitState,
+    StickyState,
+    WeightState,
+)
+
+WATCH_METHOD = "/milliroute.destination.v1.Destination/Watch"
+
+
+class GarbledError(Exception):
+    """Not a WatchResponse at all; the stream cannot be trusted further."""
+
+
+class StateError(Exception):
+    """A State that cannot be used; nack says which, and why."""
+
+    def __init__(self, nack: Refused) -> None:
+        super().__init__(f"{nack.key} version {nack.version}: {nack.reason}")
+        self.nack = nack
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    authority: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    proxy_id: str
+    namespace: str
+    admin_address: str
+    capabilities: tuple[str, ...] = ("ramp", "sticky", "matches")
+
+
+def hello_request(hello: Hello) -> bytes:
+    message = pb.Hello(
+        proxy_id=hello.proxy_id,
+        namespace=hello.namespace,
+        capabilities=hello.capabilities,
+        admin_address=hello.admin_address,
+    )
+    return pb.WatchRequest(hello=message).SerializeToString()
+
+
+def subscribe_request(authority: str) -> bytes:
+    return pb.WatchRequest(subscribe=pb.Subscribe(authority=authority)).SerializeToString()
+
+
+def unsubscribe_request(authority: str) -> bytes:
+    return pb.WatchRequest(unsubscribe=pb.Unsubscribe(authority=authority)).SerializeToString()
+
+
+def verdict_request(verdict: Verdict) -> bytes:
+    key, epoch, version = verdict.key, verdict.epoch, verdict.version
+    if isinstance(verdict, Accepted):
+        ack = pb.Ack(key=key, epoch=epoch, version=version, applied_unix_ns=verdict.applied_unix_ns)
+        return pb.WatchRequest(ack=ack).SerializeToString()
+    nack = pb.Nack(key=key, epoch=epoch, version=version, reason=verdict.reason)
+    return pb.WatchRequest(nack=nack).SerializeToString()
+
+
+def decode_response(data: bytes, now_unix_ns: int) -> tuple[Resolved | Offer | None, bytes]:
+    """The answer and, for a State, its own bytes (to keep on disk). None: a kind from the future, to be ignored.
+
+    Raises GarbledError and StateError.
+    """
+    try:
+        response = pb.WatchResponse.FromString(data)
+    except DecodeError as error:
+        raise GarbledError(f"saw {len(data)} bytes that are no WatchResponse") from error
+    match response.WhichOneof("kind"):
+        case "resolved":
+            return Resolved(response.resolved.authority, response.resolved.key), b""
+        case "state":
+            return _offer(response.state, now_unix_ns, is_from_disk=False), response.state.SerializeToString()
+    return None, b""
+
+
+def decode_kept(data: bytes, now_unix_ns: int) -> Offer:
+    """A State read back from disk. Raises GarbledError and StateError."""
+    try:
+        state = pb.State.FromString(data)
+    except DecodeError as error:
+        raise GarbledError(f"saw {len(data)} bytes that are no State") from error
+    return _offer(state, now_unix_ns, is_from_disk=True)
+
+
+def _offer(state: pb.State, now_unix_ns: int, *, is_from_disk: bool) -> Offer:
+    try:
+        body = _body(state)
+    except ValueError as error:
+        raise StateError(Refused(state.key, state.epoch, state.version, str(error))) from error
+    update = Update(state.key, state.epoch, state.version, body)
+    return Offer(update, state.published_unix_ns, now_unix_ns, is_from_disk)
+
+
+def _body(state: pb.State) -> AuthorityState | None:
+    kind = state.WhichOneof("body")
+    if kind == "unknown":
+        return None
+    if kind is None:
+        raise ValueError("saw a state without a body, wanted unknown or authority")
+    authority = state.authority
+    backends = [_backend(backend) for backend in authority.backends]
+    routes = [_route(route, len(backends)) for route in authority.routes]
+    if not routes or routes[-1].matches:
+        raise ValueError(f"saw {len(routes)} routes, wanted a last one that always matches")
+    return AuthorityState(authority.name, authority.namespace, backends, routes, list(authority.warnings))
+
+
+def _backend(backend: pb.Backend) -> BackendState:
+    where = f"backend {backend.name!r}"
+    return BackendState(
+        backend.name,
+        backend.namespace,
+        _port(backend.port, where, low=0),
+        backend.app_protocol,
+        backend.is_missing,
+        [EndpointState(e.host, _port(e.port, where, low=1), dict(e.labels)) for e in backend.endpoints],
+    )
+
+
+def _port(port: int, where: str, *, low: int) -> int:
+    if not low <= port <= 65535:
+        raise ValueError(f"saw port {port} in {where}, wanted {low} to 65535")
+    return port
+
+
+def _route(route: pb.Route, backends: int) -> RouteState:
+    return RouteState(_split(route.split, backends), [_match(match) for match in route.matches])
+
+
+def _match(match: pb.Match) -> MatchState:
+    headers = [HeaderMatchState(header.name, header.regex) for header in match.headers]
+    return MatchState(match.path_regex, list(match.methods), headers)
+
+
+def _split(split: pb.Split, backends: int) -> SplitState:
+    weights = [WeightState(weight.backend, weight.micro, weight.text) for weight in split.weights]
+    _check_indices((weight.backend for weight in weights), split.name, backends)
+    return SplitState(
+        split.name,
+        weights,
+        _ramp(split) if split.HasField("ramp") else None,
+        _sticky(split.sticky) if split.HasField("sticky") else None,
+        split.strict_empty_leaf,
+        split.source,
+        split.apex,
+    )
+
+
+def _check_indices(indices: Iterable[int], name: str, backends: int) -> None:
+    for index in indices:
+        if index >= backends:
+            raise ValueError(f"saw backend {index} in split {name!r}, wanted one below {backends}")
+
+
+def _ramp(split: pb.Split) -> RampState:
+    ramp = split.ramp
+    if ramp.from_micro and len(ramp.from_micro) != len(split.weights):
+        raise ValueError(
+            f"saw {len(ramp.from_micro)} ramp weights in split {split.name!r}, wanted {len(split.weights)} or none"
+        )
+    return RampState(list(ramp.from_micro), ramp.start_unix_ms, ramp.duration_ms)
+
+
+def _sticky(sticky: pb.Sticky) -> StickyState | None:
+    match sticky.WhichOneof("by"):
+        case "header":
+            return StickyState(header=sticky.header)
+        case "cookie":
+            return StickyState(cookie=sticky.cookie)
+        case "client_ip":
+            return StickyState(client_ip=sticky.client_ip)
+    return None

@@ -1,0 +1,329 @@
+"""Client connections: HTTP/1.1 requests in, one exchange at a time, responses out in order.
+
+Pipelined requests wait in `_pending` until the one before is answered. A connection is closed after a response exactly
+when both sides can know it (`connection: close` is in its head) or when the request's end was never reached.
+"""
+
+import asyncio
+from typing import cast
+
+from milliroute.proxy.codec.h1 import H1Codec
+from milliroute.proxy.codec.h1_body import Body, CloseBody
+from milliroute.proxy.codec.h1_scan import without
+from milliroute.proxy.errors import ClientTimeout, ProtocolError, ProxyError, RequestRefused
+from milliroute.proxy.exchange import Context, Exchange
+from milliroute.proxy.message import UNTIL_CLOSE, ResponseHead, with_close
+from milliroute.proxy.replies import error_reply
+
+# What a client may have pipelined ahead of the answer before its connection is no longer read.
+MAX_PENDING_BYTES = 64 * 1024
+# HAProxy's timeout client class, facts on hostile input A32: a request body that stands still this long is given up.
+BODY_IDLE_S = 30.0
+# After the last answer the rest of what a client is sending is read and thrown away for this long: closing at once
+# would reset the connection and take the answer with it (RFC 9112 section 9.6).
+LINGER_S = 2.0
+# A keep-alive connection that is idle when draining begins may have a request under way: it gets this long to arrive.
+DRAIN_IDLE_S = 1.0
+
+
+class Downstream(asyncio.Protocol):
+    """Implements exchange.Client. Attributes by lifetime: the connection's first, then the request's."""
+
+    __slots__ = (
+        "_apex",
+        "_body",
+        "_client_ip",
+        "_codec",
+        "_connections",
+        "_context",
+        "_exchange",
+        "_is_half_closed",
+        "_is_lingering",
+        "_is_paused",
+        "_is_serving",
+        "_is_tunnel",
+        "_is_write_paused",
+        "_must_close",
+        "_pending",
+        "_tcp",
+        "_transport",
+        "deadline_s",
+    )
+    _transport: asyncio.Transport
+
+    def __init__(self, context: Context, apex: bytes, connections: "set[Downstream]") -> None:
+        """apex: b"" to route by the authority of each request."""
+        self._context = context
+        self._codec: H1Codec = context.dialer.codec
+        self._tcp = context.tcp
+        self._apex = apex
+        self._connections = connections
+        self._client_ip = ""
+        self._is_half_closed = False
+        self._is_lingering = False
+        self._is_paused = False
+        self._is_write_paused = False
+        self._is_serving = False
+        self._is_tunnel = False
+        self._pending = b""
+        self._exchange: Exchange | None = None
+        self._body: Body | None = None  # of the request, while its end has not come
+        self._must_close = False
+        self.deadline_s = 0.0
+
+    @property
+    def client_ip(self) -> str:
+        if not self._client_ip:
+            peer = self._transport.get_extra_info("peername")
+            self._client_ip = str(peer[0]) if peer else "unknown"
+        return self._client_ip
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are asyncio.Transport by behaviour only.
+        self._transport = cast("asyncio.Transport", transport)
+        self._connections.add(self)
+        self._tcp.opened += 1
+        self._tcp.open_now += 1
+        self.deadline_s = self._context.now + self._context.dialer.timeouts.idle_s
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+        self._tcp.open_now -= 1
+        self._tcp.closed += 1
+        if self._exchange is not None:
+            exchange, self._exchange = self._exchange, None
+            exchange.abandon()
+
+    def data_received(self, data: bytes) -> None:
+        self._tcp.read_bytes += len(data)
+        if self._body is not None:
+            self._read_body(data)
+        elif self._is_lingering:
+            return
+        elif self._exchange is not None or self._is_write_paused:
+            self._pending += data
+            if len(self._pending) > MAX_PENDING_BYTES:
+                self._pause()
+        elif self._pending:
+            self._pending += data
+            # A head drip-fed byte by byte is looked at once a line, not once a byte.
+            if b"\n" in data or len(self._pending) > MAX_PENDING_BYTES // 2:
+                self._serve(self._pending)
+        else:
+            self._serve(data)
+
+    def eof_received(self) -> bool:
+        exchange = self._exchange
+        if exchange is None:
+            return False
+        if self._is_tunnel:
+            exchange.request_eof()
+            return True
+        if self._body is not None:
+            return False  # a request that will never be whole
+        self._is_half_closed = self._must_close = True
+        return True
+
+    def pause_writing(self) -> None:
+        self._is_write_paused = True
+        if self._exchange is not None:
+            self._exchange.pause_response()
+
+    def resume_writing(self) -> None:
+        self._is_write_paused = False
+        if self._exchange is not None:
+            self._exchange.resume_response()
+        elif self._pending:
+            self._serve(self._pending)
+
+    # Requests
+
+    def _serve(self, data: bytes) -> None:
+        """Begins the request at the start of data, and the pipelined ones behind it as far as they end at once."""
+        self._is_serving = True
+        while data and self._exchange is None and not self._is_write_paused:
+            try:
+                parsed = self._codec.request(data)
+            except RequestRefused as exc:
+                self._refuse(exc)
+                break
+            if parsed is None:
+                if not self._pending:
+                    self.deadline_s = self._context.now + self._context.dialer.timeouts.header_s
+                break
+            head, end = parsed
+            exchange = self._exchange = Exchange(self._context, self, head, self._apex)
+            self._must_close = head.wants_close
+            data = data[end:]
+            if head.length == 0:
+                self._pending = data
+                exchange.begin(b"", True)
+            elif not self._begin_body(exchange, head.length, data):
+                break
+            data = self._pending
+        else:
+            self._is_serving = False
+            return
+        self._pending = data if self._exchange is None and not self._is_lingering else b""
+        self._is_serving = False
+
+    def _begin_body(self, exchange: Exchange, length: int, data: bytes) -> bool:
+        body = self._codec.body(length)
+        try:
+            out, rest = body.feed(data)
+        except ProtocolError as exc:
+            self._exchange = None
+            self._refuse(RequestRefused(exc.text))
+            return False
+        if not body.is_done:
+            self._body = body
+            self.deadline_s = self._context.now + BODY_IDLE_S
+        self._pending = rest
+        exchange.begin(out, body.is_done)
+        return True
+
+    def _read_body(self, data: bytes) -> None:
+        body, exchange = self._body, self._exchange
+        if body is None or exchange is None:
+            return
+        self.deadline_s = self._context.now + BODY_IDLE_S
+        try:
+            out, rest = body.feed(data)
+        except ProtocolError as exc:
+            exchange.abandon()
+            self._exchange = None
+            self._refuse(RequestRefused(exc.text))
+            return
+        if body.is_done:
+            self._body = None
+            self._pending = rest
+        exchange.request_body(out, body.is_done)
+
+    def check_time(self, now: float) -> None:
+        """From the sweep, some times a second."""
+        exchange = self._exchange
+        if exchange is not None and self._body is None:
+            exchange.check_time(now)
+        elif now < self.deadline_s:
+            return
+        elif self._is_lingering:
+            self._transport.abort()
+        elif exchange is None and not self._pending:
+            self._transport.close()
+        elif exchange is not None and not self._is_tunnel:
+            if exchange.has_begun_response:
+                self.abort()
+            else:
+                exchange.refuse(ClientTimeout(f"request body stood still for {BODY_IDLE_S:g} s"))
+        elif exchange is None:
+            self._refuse(ClientTimeout("request head not complete in time"))
+
+    def drain(self, now: float) -> None:
+        if self._exchange is None and not self._pending:
+            self.deadline_s = min(self.deadline_s, now + DRAIN_IDLE_S)
+
+    # exchange.Client
+
+    def send_response(self, head: ResponseHead, body: bytes, is_end: bool) -> None:
+        wire = head.wire
+        exchange = self._exchange
+        if exchange is not None and exchange.head.is_http10:
+            wire = without(wire, frozenset((b"transfer-encoding",)), b"")
+        if self._must_close or head.length == UNTIL_CLOSE or self._context.is_draining or self._body is not None:
+            self._must_close = True
+            wire = with_close(wire)
+        self._write(wire + body if body else wire)
+        if is_end:
+            self._end()
+
+    def send_body(self, data: bytes, is_end: bool) -> None:
+        if data:
+            self._write(data)
+        if is_end:
+            self._must_close = self._must_close or self._is_tunnel
+            self._end()
+
+    def send_interim(self, head: ResponseHead) -> None:
+        if self._exchange is not None and not self._exchange.head.is_http10:
+            self._write(head.wire)
+
+    def send_upgraded(self, head: ResponseHead) -> None:
+        """From here on bytes pass both ways as they come."""
+        self._is_tunnel = True
+        self._body = CloseBody()
+        self._write(head.wire)
+        if self._pending and self._exchange is not None:
+            pending, self._pending = self._pending, b""
+            self._exchange.request_body(pending, False)
+
+    def send_error(self, error: ProxyError) -> None:
+        exchange = self._exchange
+        closes = self._must_close or self._context.is_draining or self._body is not None
+        self._must_close = closes or isinstance(error, (RequestRefused, ClientTimeout))
+        self._write(error_reply(error, exchange.head if exchange else None, closes=self._must_close))
+        self._end()
+
+    def abort(self) -> None:
+        """A reset and not a clean close: a client whose response ends with the connection must see that it broke."""
+        exchange, self._exchange = self._exchange, None
+        self._transport.abort()
+        if exchange is not None:
+            exchange.abandon()
+
+    def pause_request(self) -> None:
+        self._pause()
+
+    def resume_request(self) -> None:
+        self._resume()
+
+    # The end of an exchange
+
+    def _refuse(self, error: ProxyError) -> None:
+        """Nothing more is read from this connection: what follows a malformed message cannot be trusted."""
+        self._context.errors.add(error.label)
+        self._must_close = True
+        self._write(error_reply(error, None, closes=True))
+        self._exchange = None
+        self._linger()
+
+    def _end(self) -> None:
+        self._exchange = None
+        if self._must_close:
+            self._close()
+            return
+        context = self._context
+        self.deadline_s = context.now + context.dialer.timeouts.idle_s
+        if self._is_paused:
+            self._resume()
+        if self._pending and not self._is_serving and not self._is_write_paused:
+            self._serve(self._pending)
+
+    def _close(self) -> None:
+        if (self._body is not None or self._pending) and not (self._is_tunnel or self._is_half_closed):
+            self._linger()
+        else:
+            self._transport.close()
+
+    def _linger(self) -> None:
+        self._pending, self._body = b"", None
+        self._is_lingering = True
+        self.deadline_s = self._context.now + LINGER_S
+        self._resume()
+        if not self._transport.is_closing() and self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _write(self, data: bytes) -> None:
+        self._tcp.write_bytes += len(data)
+        self._transport.write(data)
+
+    def _pause(self) -> None:
+        if not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._is_paused and not self._transport.is_closing():
+            self._is_paused = False
+            self._transport.resume_reading()

@@ -1,0 +1,347 @@
+"""One request's life: route, send, retry or answer, relay, finish. The same for every codec and both ends.
+
+The client side is a `Client` (a downstream connection), the backend side an upstream connection; the exchange stands
+between them, owns the choice of leaf and endpoint, and counts. Nothing of a response may have gone to the client when a
+request is sent anew.
+"""
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic
+from typing import Protocol
+
+from milliroute.proxy.errors import ConnectFailed, NoBackend, NoRoute, ProxyError, UpstreamTimeout
+from milliroute.proxy.message import IDEMPOTENT_METHODS, RequestHead, ResponseHead
+from milliroute.proxy.metrics import ErrorCounts, TcpSeries
+from milliroute.proxy.router import Router
+from milliroute.proxy.table import AuthorityTable, Endpoint, Leaf, Split
+from milliroute.proxy.upstream import Dialer, Upstream
+
+# Linkerd's retry body limit: a request kept for a second try is at most this long.
+MAX_REPLAY_BYTES = 64 * 1024
+
+
+class Client(Protocol):
+    """The downstream side of an exchange."""
+
+    @property
+    def client_ip(self) -> str: ...
+
+    def send_response(self, head: ResponseHead, body: bytes, is_end: bool) -> None: ...
+
+    def send_body(self, data: bytes, is_end: bool) -> None: ...
+
+    def send_interim(self, head: ResponseHead) -> None: ...
+
+    def send_upgraded(self, head: ResponseHead) -> None: ...
+
+    def send_error(self, error: ProxyError) -> None:
+        """Answers in the place of the backend; ends the exchange."""
+
+    def abort(self) -> None:
+        """The response broke in the middle: the client must not take it for whole."""
+
+    def pause_request(self) -> None: ...
+
+    def resume_request(self) -> None: ...
+
+
+class Context:
+    """What all exchanges of a worker share."""
+
+    __slots__ = ("ask", "dialer", "errors", "is_draining", "loop", "now", "parked", "router", "tcp")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, router: Router, dialer: Dialer, ask: Callable[[bytes], None]):
+        self.loop = loop
+        self.router = router
+        self.dialer = dialer
+        self.ask = ask  # the agent, for the state of an authority that a client named
+        self.tcp = TcpSeries("src")
+        self.errors = ErrorCounts()
+        self.is_draining = False
+        self.now = monotonic()  # coarse: set by the sweep, good enough for idle times
+        self.parked: dict[bytes, list[Exchange]] = {}
+
+    def park(self, exchange: "Exchange", authority: bytes) -> None:
+        """Until the agent has answered, or the sweep finds that it took too long."""
+        waiting = self.parked.get(authority)
+        if waiting is None:
+            waiting = self.parked[authority] = []
+            self.ask(authority)
+        waiting.append(exchange)
+
+    def unpark(self, authority: bytes) -> None:
+        for exchange in self.parked.pop(authority, ()):
+            exchange.resume_routing()
+
+    def sweep_parked(self) -> None:
+        limit = self.now - self.dialer.timeouts.discovery_s
+        for authority, waiting in list(self.parked.items()):
+            late = [exchange for exchange in waiting if exchange.started_s < limit]
+            if len(late) == len(waiting):
+                del self.parked[authority]
+            else:
+                self.parked[authority] = [exchange for exchange in waiting if exchange not in late]
+            for exchange in late:
+                exchange.refuse(NoBackend("no table for this name yet: the control service has not answered"))
+
+
+class Exchange:
+    """Implements upstream.Receiver. endpoint, leaf and split are set once the request is routed."""
+
+    __slots__ = (
+        "_authority",
+        "_client",
+        "_context",
+        "_endpoint",
+        "_is_fresh_tried",
+        "_is_over",
+        "_is_request_done",
+        "_leaf",
+        "_outgoing",
+        "_sent_s",
+        "_split",
+        "_tried_endpoints",
+        "_tried_leaves",
+        "_upstream",
+        "has_begun_response",
+        "head",
+        "started_s",
+    )
+    _endpoint: Endpoint
+    _split: Split
+
+    def __init__(self, context: Context, client: Client, head: RequestHead, apex: bytes) -> None:
+        """apex: b"" to route by the authority that the request names."""
+        self._context = context
+        self._client = client
+        self.head = head
+        self._authority = apex or head.host
+        self._leaf: Leaf | None = None
+        self._upstream: Upstream | None = None
+        self._outgoing = b""
+        self._is_request_done = False
+        self._is_over = False
+        self._is_fresh_tried = False
+        self._tried_endpoints: list[Endpoint] | None = None
+        self._tried_leaves: list[Leaf] | None = None
+        self.has_begun_response = False
+        self.started_s = self._sent_s = monotonic()
+
+    # What the client side calls
+
+    def begin(self, body: bytes, is_done: bool) -> None:
+        """body: what of it came together with the head; is_done: nothing more will come."""
+        wire = self.head.wire
+        self._outgoing = wire + body if body else wire
+        self._is_request_done = is_done
+        try:
+            found = self._context.router.find(self._authority)
+        except NoRoute as exc:
+            self.refuse(exc)
+            return
+        if found is not None:
+            self._route(found)
+            return
+        if not is_done:
+            self._client.pause_request()
+        self._context.park(self, self._authority)
+
+    def resume_routing(self) -> None:
+        """The agent has answered for this authority."""
+        if self._is_over:
+            return
+        try:
+            found = self._context.router.find(self._authority)
+        except NoRoute as exc:
+            self.refuse(exc)
+            return
+        if found is None:
+            self.refuse(NoRoute("no such service"))
+            return
+        self._route(found)
+
+    def request_body(self, data: bytes, is_done: bool) -> None:
+        self._is_request_done = is_done
+        if self._upstream is not None:
+            self._outgoing = b""  # too late for a second try
+            self._upstream.write(data, is_done)
+        else:
+            self._outgoing += data  # bounded: the client is paused while there is no connection
+
+    def request_eof(self) -> None:
+        """The client's side of an upgraded connection has ended."""
+        if self._upstream is not None:
+            self._upstream.write_eof()
+
+    def abandon(self) -> None:
+        """The client is gone."""
+        if self._is_over:
+            return
+        self._finish()
+        if self._upstream is not None:
+            self._upstream.abort()
+
+    def pause_response(self) -> None:
+        if self._upstream is not None:
+            self._upstream.pause()
+
+    def resume_response(self) -> None:
+        if self._upstream is not None:
+            self._upstream.resume()
+
+    def check_time(self, now: float) -> None:
+        """From the sweep: a backend that has not begun to answer within the response timeout has failed."""
+        limit_s = self._context.dialer.timeouts.response_s
+        is_waiting = self._upstream is not None and self._is_request_done and not self.has_begun_response
+        if limit_s and is_waiting and now - self._sent_s > limit_s:
+            self.refuse(UpstreamTimeout(f"no response from {self._endpoint} within {limit_s:g} s"))
+
+    def refuse(self, error: ProxyError) -> None:
+        """Answers in the backend's place and hangs up on it."""
+        if self._is_over:
+            return
+        leaf = self._leaf
+        self._context.errors.add(error.label)
+        if leaf is not None:
+            leaf.series.record_error(error.status, error.label, (monotonic() - self.started_s) * 1000)
+        self._finish()
+        if self._upstream is not None:
+            self._upstream.abort()
+        self._client.send_error(error)
+
+    # Routing
+
+    def _route(self, found: AuthorityTable) -> None:
+        router = self._context.router
+        try:
+            split = self._split = router.split_of(found, self.head)
+            leaf = router.leaf_of(split, self.head, self._client.client_ip)
+        except (NoRoute, NoBackend) as exc:
+            self.refuse(exc)
+            return
+        self._take(leaf)
+
+    def _take(self, leaf: Leaf) -> None:
+        self._leaf = leaf
+        balancer = leaf.balancer
+        assert balancer is not None
+        self._dispatch(balancer.pick(self.started_s))
+
+    def _dispatch(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        endpoint.load.begin()
+        pool = self._context.dialer.pool_of(endpoint)
+        connection = pool.take()
+        if connection is not None:
+            self._send(connection)
+            return
+        if not self._is_request_done:
+            self._client.pause_request()
+        pool.connect(self)
+
+    def _send(self, connection: Upstream) -> None:
+        self._upstream = connection
+        self._sent_s = monotonic() if self._tried_endpoints else self.started_s
+        data, leaf = self._outgoing, self._leaf
+        assert leaf is not None
+        leaf.series.requests += 1
+        if not (self._is_request_done and len(data) <= MAX_REPLAY_BYTES):
+            self._outgoing = b""
+        connection.send(self, self.head, data, self._is_request_done)
+
+    # upstream.Receiver
+
+    def connected(self, connection: Upstream) -> None:
+        if self._is_over:
+            self._context.dialer.pool_of(self._endpoint).give_back(connection)
+            return
+        self._send(connection)
+        if not self._is_request_done:
+            self._client.resume_request()
+
+    def connect_failed(self, error: ConnectFailed) -> None:
+        """Nothing was sent, so any method may go elsewhere: the leaf's next endpoint, then another leaf."""
+        if self._is_over:
+            return
+        endpoint, leaf = self._endpoint, self._leaf
+        assert leaf is not None
+        now = monotonic()
+        endpoint.load.end()
+        endpoint.load.observe(self._context.dialer.timeouts.connect_s, now)
+        if self._tried_endpoints is None or self._tried_leaves is None:
+            self._tried_endpoints, self._tried_leaves = [], []
+        self._tried_endpoints.append(endpoint)
+        next_endpoint = leaf.balancer.pick_other(now, self._tried_endpoints) if leaf.balancer else None
+        if next_endpoint is None:
+            self._tried_leaves.append(leaf)
+            other = self._split.other(self._tried_leaves)
+            if other is None or other.balancer is None:
+                leaf.series.requests += 1
+                endpoint.load.begin()
+                self.refuse(error)
+                return
+            leaf = self._leaf = other
+            next_endpoint = other.balancer.pick(now)
+        leaf.series.retries += 1
+        self._dispatch(next_endpoint)
+
+    def response(self, head: ResponseHead, body: bytes, is_end: bool) -> None:
+        now = monotonic()
+        leaf = self._leaf
+        assert leaf is not None
+        elapsed_s = now - self._sent_s
+        self.has_begun_response = True
+        self._endpoint.load.observe(elapsed_s, now)
+        leaf.series.record(head.status, elapsed_s * 1000)
+        if is_end:
+            self._finish()
+        self._client.send_response(head, body, is_end)
+
+    def response_body(self, data: bytes, is_end: bool) -> None:
+        if is_end:
+            self._finish()
+        self._client.send_body(data, is_end)
+
+    def interim(self, head: ResponseHead) -> None:
+        self._client.send_interim(head)
+
+    def upgraded(self, head: ResponseHead) -> None:
+        self.has_begun_response = True
+        self._is_request_done = False  # from here on the client's bytes are its part of a tunnel
+        if self._leaf is not None:
+            self._leaf.series.record(head.status, (monotonic() - self._sent_s) * 1000)
+        self._client.send_upgraded(head)
+
+    def failed(self, error: ProxyError, *, is_untouched: bool) -> None:
+        upstream, self._upstream = self._upstream, None
+        if self.has_begun_response:
+            self._context.errors.add(error.label)
+            self._finish()
+            self._client.abort()
+            return
+        if is_untouched and upstream is not None and upstream.is_reused and self._may_replay():
+            # The backend closed an idle connection while the request was under way: once more, on a fresh one.
+            self._is_fresh_tried = True
+            if self._leaf is not None:
+                self._leaf.series.requests -= 1
+                self._leaf.series.retries += 1
+            self._context.dialer.pool_of(self._endpoint).connect(self)
+            return
+        self.refuse(error)
+
+    def pause_request(self) -> None:
+        if not self._is_request_done:
+            self._client.pause_request()
+
+    def resume_request(self) -> None:
+        if not self._is_request_done:
+            self._client.resume_request()
+
+    def _may_replay(self) -> bool:
+        return bool(self._outgoing) and not self._is_fresh_tried and self.head.method in IDEMPOTENT_METHODS
+
+    def _finish(self) -> None:
+        self._is_over = True
+        if self._leaf is not None:
+            self._endpoint.load.end()

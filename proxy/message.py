@@ -1,0 +1,78 @@
+"""Message heads and framing lengths, as both codecs make them and the exchange passes them on.
+
+A head's `wire` is what goes to the other side: the bytes that came in where the scanner proved them plain, else a
+canonical serialisation; hop-by-hop fields are already gone. The rule not to break: nothing but `wire` is forwarded.
+"""
+
+# Framing of a body (RFC 9112 section 6.3): a number >= 0 is a content-length.
+CHUNKED = -1
+UNTIL_CLOSE = -2
+
+Fields = list[tuple[bytes, bytes]]
+
+IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))  # RFC 9110 section 9.2.2
+
+
+class RequestHead:
+    """host: lower case, with the port where one was sent; upgrade: b"" or b"websocket".
+
+    wants_close: the client asked for it, or speaks HTTP/1.0; is_http10 clients get no chunks and no 1xx.
+    """
+
+    __slots__ = (
+        "expects_continue",
+        "host",
+        "is_http10",
+        "length",
+        "method",
+        "target",
+        "upgrade",
+        "wants_close",
+        "wire",
+    )
+
+    def __init__(self, method: bytes, target: bytes, host: bytes, wire: bytes, length: int = 0) -> None:
+        self.method = method
+        self.target = target
+        self.host = host
+        self.wire = wire
+        self.length = length
+        self.wants_close = False
+        self.is_http10 = False
+        self.expects_continue = False
+        self.upgrade = b""
+
+    def fields(self) -> Fields:
+        return parse_fields(self.wire)
+
+
+class ResponseHead:
+    """length: of the body that follows on the wire, so 0 for HEAD, 204 and 304 whatever the fields say.
+
+    is_reusable: the backend keeps the connection open after this message.
+    """
+
+    __slots__ = ("is_reusable", "length", "status", "wire")
+
+    def __init__(self, status: int, wire: bytes, length: int, is_reusable: bool) -> None:
+        self.status = status
+        self.wire = wire
+        self.length = length
+        self.is_reusable = is_reusable
+
+    def fields(self) -> Fields:
+        return parse_fields(self.wire)
+
+
+def parse_fields(wire: bytes) -> Fields:
+    """Of a whole head that a codec accepted: lower-case names, values without outer white space."""
+    fields: Fields = []
+    for line in wire[:-4].split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        fields.append((name.lower(), value.strip(b" \t")))
+    return fields
+
+
+def with_close(wire: bytes) -> bytes:
+    """The same head, saying that this connection ends after the message (RFC 9112 section 9.6)."""
+    return wire[:-2] + b"connection: close\r\n\r\n"

@@ -1,0 +1,102 @@
+"""(request head, authority) -> leaf: the one question each request asks. Pure; read once per request.
+
+Authorities are kept as clients write them ("reviews:9080"), so that the request path looks a Host up as it came.
+"""
+
+import random
+from collections.abc import Callable
+
+from milliroute.proxy import table
+from milliroute.proxy.errors import NoBackend, NoRoute
+from milliroute.proxy.message import RequestHead
+from milliroute.proxy.metrics import LeafSeries
+from milliroute.proxy.state import AuthorityState
+from milliroute.proxy.table import AuthorityTable, Endpoint, Leaf, Split
+
+
+class Router:
+    """clock: monotonic seconds. wall_clock: Unix seconds, on the request path asked only while a ramp is under way."""
+
+    __slots__ = ("_aliases", "_by_authority", "_by_key", "_clock", "_rng", "_series", "_wall_clock")
+
+    def __init__(self, rng: random.Random, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+        self._rng = rng
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._by_key: dict[str, AuthorityTable | None] = {}
+        self._aliases: dict[str, str] = {}
+        self._by_authority: dict[bytes, AuthorityTable | None] = {}
+        self._series: dict[tuple[str, str, str, str], LeafSeries] = {}
+
+    def find(self, authority: bytes) -> AuthorityTable | None:
+        """The table of an authority, None when nothing was heard of it yet; raises NoRoute when there is none."""
+        found = self._by_authority.get(authority)
+        if found is None and authority in self._by_authority:
+            raise NoRoute("no such service")
+        return found
+
+    def split_of(self, found: AuthorityTable, head: RequestHead) -> Split:
+        return found.only or found.split_for(head)
+
+    def leaf_of(self, split: Split, head: RequestHead, client_ip: str) -> Leaf:
+        """The leaf this request is for; raises NoBackend."""
+        pick = split.pick
+        leaf = split.leaves[pick()] if pick is not None else split.choose(head, client_ip, self._wall_clock())
+        if leaf.balancer is None:
+            raise NoBackend(f"{leaf.name} has no ready endpoint")
+        return leaf
+
+    def alias(self, authority: str, key: str) -> None:
+        self._aliases[authority] = key
+        if key in self._by_key:
+            self._by_authority[authority.encode()] = self._by_key[key]
+
+    def has_state(self, key: str) -> bool:
+        return key in self._by_key
+
+    def authorities_of(self, key: str) -> list[bytes]:
+        """Every name that clients use for this key."""
+        return [authority.encode() for authority, of_key in self._aliases.items() if of_key == key]
+
+    def update(self, key: str, version: int, state: AuthorityState | None) -> list[Endpoint]:
+        """Puts a state in force, for the very next request; returns the endpoints that no table names any more.
+
+        Raises ValueError or re2.error for a state that can't be routed by; then nothing has changed.
+        """
+        before = self._by_key.get(key)
+        after = None
+        if state is not None:
+            after = table.build(
+                key,
+                version,
+                state,
+                before,
+                rng=self._rng,
+                now_s=self._clock(),
+                unix_s=self._wall_clock(),
+                series_for=self._series_for,
+            )
+        self._by_key[key] = after
+        for authority in self.authorities_of(key):
+            self._by_authority[authority] = after
+        kept = set(after.endpoints()) if after else set()
+        return [endpoint for endpoint in before.endpoints() if endpoint not in kept] if before else []
+
+    def forget(self, authority: str) -> list[Endpoint]:
+        """Drops an authority nobody names any more; returns the endpoints that went with it."""
+        key = self._aliases.pop(authority, "")
+        self._by_authority.pop(authority.encode(), None)
+        if key in self._aliases.values():
+            return []
+        gone = self._by_key.pop(key, None)
+        return list(gone.endpoints()) if gone else []
+
+    def series(self) -> list[LeafSeries]:
+        return list(self._series.values())
+
+    def _series_for(self, authority: str, split: str, leaf: str, namespace: str) -> LeafSeries:
+        key = (authority, split, leaf, namespace)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = LeafSeries(*key)
+        return series

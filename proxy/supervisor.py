@@ -1,0 +1,221 @@
+"""Keeps the workers alive: makes them, restarts the dead, drains or kills them.
+
+In: listening sockets, one set per worker. Out: what workers say (on_up) and their deaths (on_gone) to the owner; messages
+for one worker or for all. It knows nothing of tables. A dead worker's sockets stay open here, so that its successor finds
+the connections in the backlog; in a drain there is no successor.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Protocol
+
+from milliroute.proxy.backoff import WORKER_STABLE_S, worker_delay_s
+from milliroute.proxy.children import Child, RunWorker, fork, spawn
+from milliroute.proxy.config import ProxyConfig
+from milliroute.proxy.ipc import Down, Drain, Ready, Up, encode
+from milliroute.proxy.workerlink import WorkerLink
+
+log = logging.getLogger(__name__)
+
+# A worker closes its pipe by dying; one that has not died this long after is stuck and is killed.
+_REAP_S = 1.0
+_REAP_POLL_S = 0.01
+# What a worker may take beyond its grace to report its last counters.
+_DRAIN_SLACK_S = 5.0
+
+Spawn = Callable[[Sequence[socket.socket], ProxyConfig], tuple[Child, socket.socket]]
+
+
+class SupervisorOwner(Protocol):
+    """Called on the loop. replay: all a new worker must be told, as (slot, message)."""
+
+    def on_up(self, worker_id: int, message: Up) -> None: ...
+
+    def on_gone(self, worker_id: int) -> None: ...
+
+    def replay(self) -> Iterable[tuple[str, Down]]: ...
+
+
+class Worker:
+    """One process. index: which set of listening sockets is its own."""
+
+    __slots__ = ("child", "early_deaths", "index", "is_ready", "link", "pipe", "started_s", "worker_id")
+
+    def __init__(self, worker_id: int, index: int, child: Child, pipe: socket.socket, early_deaths: int) -> None:
+        self.worker_id = worker_id
+        self.index = index
+        self.child = child
+        self.pipe = pipe
+        self.early_deaths = early_deaths
+        self.started_s = 0.0
+        self.is_ready = False
+        self.link: WorkerLink | None = None
+
+
+class Supervisor:
+    """fork_first() before any loop or thread; then start() on the loop; drain() or kill() end it."""
+
+    def __init__(self, config: ProxyConfig, listening: Sequence[Sequence[socket.socket]], spawn: Spawn = spawn) -> None:
+        self.restarts = 0
+        self.is_draining = False
+        self._config = config
+        self._listening = listening
+        self._spawn = spawn
+        self._owner: SupervisorOwner | None = None
+        self._workers: dict[int, Worker] = {}
+        self._next_id = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_empty = asyncio.Event()
+
+    def fork_first(self, run_worker: RunWorker, not_for_child: Sequence[socket.socket]) -> None:
+        for index, own in enumerate(self._listening):
+            others = [sock for other in self._listening if other is not own for sock in other]
+            pipes = [worker.pipe for worker in self._workers.values()]
+            self._admit(index, fork(run_worker, own, self._config, [*others, *pipes, *not_for_child]), 0)
+
+    async def start(self, owner: SupervisorOwner) -> None:
+        self._owner = owner
+        for worker in list(self._workers.values()):
+            await self._attach(worker)
+
+    @property
+    def live_ids(self) -> list[int]:
+        return list(self._workers)
+
+    @property
+    def pids(self) -> list[int]:
+        return [worker.child.pid for worker in self._workers.values()]
+
+    @property
+    def are_all_ready(self) -> bool:
+        is_complete = len(self._workers) == len(self._listening)
+        return is_complete and all(worker.is_ready for worker in self._workers.values())
+
+    def broadcast(self, slot: str, message: Down) -> None:
+        frame = encode(message)
+        for worker in self._workers.values():
+            if worker.link is not None:
+                worker.link.send_frame(slot, frame)
+
+    def send(self, worker_id: int, slot: str, message: Down) -> None:
+        worker = self._workers.get(worker_id)
+        if worker is not None and worker.link is not None:
+            worker.link.send(slot, message)
+
+    def on_up(self, worker_id: int, message: Up) -> None:
+        if isinstance(message, Ready):
+            self._workers[worker_id].is_ready = True
+        assert self._owner is not None
+        self._owner.on_up(worker_id, message)
+
+    def on_hangup(self, worker_id: int) -> None:
+        worker = self._workers.pop(worker_id)
+        assert self._owner is not None
+        self._owner.on_gone(worker_id)
+        self._start_task(self._bury(worker))
+
+    def drain(self) -> None:
+        """Workers accept what waits, finish what runs and exit; wait() says when. Nothing is restarted any more."""
+        if self.is_draining:
+            return
+        self.is_draining = True
+        self.broadcast("drain", Drain(self._config.grace_s))
+        # Only the workers hold the listeners now: what they close is closed, and new connections are refused.
+        for group in self._listening:
+            for sock in group:
+                sock.close()
+        self._note_if_empty()
+
+    async def wait(self) -> None:
+        """Until the last drained worker is gone; those that overstay are killed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._config.grace_s + _DRAIN_SLACK_S):
+                await self._is_empty.wait()
+                return
+        log.warning("workers %s did not end in time: killed", self.pids)
+        self.kill()
+        await self._is_empty.wait()
+
+    def kill(self) -> None:
+        self.is_draining = True
+        for pid in self.pids:
+            _kill(pid)
+
+    def _admit(self, index: int, made: tuple[Child, socket.socket], early_deaths: int) -> Worker:
+        child, pipe = made
+        worker = Worker(self._next_id, index, child, pipe, early_deaths)
+        self._workers[worker.worker_id] = worker
+        self._next_id += 1
+        return worker
+
+    async def _attach(self, worker: Worker) -> None:
+        loop = asyncio.get_running_loop()
+        worker.started_s = loop.time()
+        link = worker.link = WorkerLink(worker.worker_id, self)
+        assert self._owner is not None
+        for slot, message in self._owner.replay():
+            link.send(slot, message)
+        await loop.create_unix_connection(lambda: link, sock=worker.pipe)
+
+    async def _bury(self, worker: Worker) -> None:
+        """Reaps it and, unless all are to end, starts its successor."""
+        code = await self._reap(worker.child)
+        if self.is_draining:
+            self._note_if_empty()
+            return
+        lived_s = asyncio.get_running_loop().time() - worker.started_s
+        early = worker.early_deaths + 1 if lived_s < WORKER_STABLE_S else 0
+        log.warning("worker %d ended (%s): restarting", worker.child.pid, _describe(code))
+        await self._restart(worker.index, early)
+
+    async def _restart(self, index: int, early_deaths: int) -> None:
+        while True:
+            await asyncio.sleep(worker_delay_s(early_deaths))
+            if self.is_draining:
+                return
+            try:
+                made = self._spawn(self._listening[index], self._config)
+                break
+            except OSError as error:
+                early_deaths += 1
+                log.error("cannot start a worker: %s", error)
+        self.restarts += 1
+        await self._attach(self._admit(index, made, early_deaths))
+
+    async def _reap(self, child: Child) -> int:
+        for _ in range(int(_REAP_S / _REAP_POLL_S)):
+            if (code := child.exit_code()) is not None:
+                return code
+            await asyncio.sleep(_REAP_POLL_S)
+        _kill(child.pid)
+        while (code := child.exit_code()) is None:
+            await asyncio.sleep(_REAP_POLL_S)
+        return code
+
+    def _note_if_empty(self) -> None:
+        if not self._workers:
+            self._is_empty.set()
+
+    def _start_task(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._end_task)
+
+    def _end_task(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("supervisor: %r", error, exc_info=error)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _describe(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name

@@ -1,0 +1,255 @@
+"""What a worker routes by: per authority its routes, splits, leaves and endpoints, built from one AuthorityState.
+
+A table is replaced whole; whatever a new state leaves unchanged keeps its running state: the selector's place in its
+cycle, a ramp under way, an endpoint's load and connections. Pure; `Endpoint.pool` is filled in by the rim.
+"""
+
+import random
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Protocol
+
+from milliroute.proxy import selector
+from milliroute.proxy.balancer import Balancer, EndpointLoad
+from milliroute.proxy.errors import NoBackend, NoRoute
+from milliroute.proxy.matching import Matcher, sticky_key
+from milliroute.proxy.message import RequestHead
+from milliroute.proxy.metrics import LeafSeries
+from milliroute.proxy.ramp import RampPicker
+from milliroute.proxy.state import (
+    AuthorityState,
+    BackendState,
+    EndpointState,
+    MatchState,
+    RampState,
+    SplitState,
+    WeightState,
+)
+from milliroute.proxy.sticky import StickyTable
+
+# A sticky ramp moves clients over in this many steps: laying the table out costs some microseconds.
+STICKY_RAMP_STEPS = 1000
+
+# (authority key, split name, leaf name, leaf namespace) -> the counters that live over table swaps.
+SeriesFor = Callable[[str, str, str, str], LeafSeries]
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+class Endpoint:
+    """One address of a backend. pool: the upstream connections, owned by the rim; None until the first use."""
+
+    __slots__ = ("host", "labels", "load", "pool", "port")
+
+    def __init__(self, state: EndpointState, now_s: float) -> None:
+        self.host = state.host
+        self.port = state.port
+        self.labels = state.labels
+        self.load = EndpointLoad(now_s)
+        self.pool: Closable | None = None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Backend:
+    """A Service and its ready endpoints; balancer is None when there are none."""
+
+    __slots__ = ("balancer", "endpoints", "state")
+
+    def __init__(self, state: BackendState, endpoints: Sequence[Endpoint], rng: random.Random) -> None:
+        self.state = state
+        self.endpoints = tuple(endpoints)
+        self.balancer = Balancer(self.endpoints, rng) if endpoints else None
+
+
+class Leaf:
+    """A backend in its place in a split, with the counters of that place."""
+
+    __slots__ = ("backend", "balancer", "name", "series")
+
+    def __init__(self, backend: Backend, series: LeafSeries) -> None:
+        self.backend = backend
+        self.balancer = backend.balancer
+        self.name = backend.state.name
+        self.series = series
+
+
+class Split:
+    """pick: an index into leaves, set while nothing but the weights decides; else `choose` must be asked."""
+
+    __slots__ = ("_plain", "_ramp", "_rng", "_sticky", "_sticky_step", "leaves", "pick", "state", "weights")
+
+    def __init__(self, state: SplitState, leaves: Sequence[Leaf], rng: random.Random) -> None:
+        self.state = state
+        self.leaves = tuple(leaves)
+        # In force once no ramp is under way; zero where a leaf is skipped because it has no ready endpoint.
+        self.weights = _effective([w.micro for w in state.weights], leaves, state)
+        self.pick: Callable[[], int] | None = None
+        self._rng = rng
+        self._plain: Callable[[], int] | None = None
+        self._ramp: RampPicker | None = None
+        self._sticky: StickyTable | None = None
+        self._sticky_step = -1
+
+    def start(self, previous: "Split | None", unix_s: float) -> None:
+        """Takes over what the previous split of this name was doing, as far as the weights are the same."""
+        if not any(self.weights):
+            return
+        if previous is not None and previous.weights == self.weights and previous.leaf_names() == self.leaf_names():
+            self._plain = previous._plain
+            if _is_same_ramp(previous.state.ramp, self.state.ramp):
+                self._ramp = previous._ramp
+        if self._ramp is None:
+            self._ramp = self._new_ramp(unix_s)
+        if self._ramp is None and self.state.sticky is None:
+            self.pick = self._picker()
+
+    def leaf_names(self) -> list[str]:
+        return [leaf.name for leaf in self.leaves]
+
+    def choose(self, head: RequestHead, client_ip: str, unix_s: float) -> Leaf:
+        """The leaf of a request whose split is sticky, on the way to new weights, or without any ready leaf."""
+        if not any(self.weights):
+            raise NoBackend("no leaf with a weight has a ready endpoint")
+        if self._ramp is not None and self._ramp.is_over(unix_s):
+            self._ramp = None
+            if self.state.sticky is None:
+                self.pick = self._picker()
+        key = sticky_key(self.state.sticky, head, client_ip) if self.state.sticky else None
+        if key is not None:
+            return self.leaves[self._sticky_table(unix_s).pick(key)]
+        return self.leaves[self._ramp.pick(unix_s) if self._ramp else self._picker()()]
+
+    def other(self, tried: Collection[Leaf]) -> Leaf | None:
+        """Another leaf for a request whose leaf failed, by weight; no pick is taken out of the sequence for it."""
+        rest = [(leaf, w) for leaf, w in zip(self.leaves, self.weights, strict=True) if w and leaf not in tried]
+        if not rest:
+            return None
+        return self._rng.choices([leaf for leaf, _ in rest], [w for _, w in rest])[0]
+
+    def _picker(self) -> Callable[[], int]:
+        if self._plain is None:
+            self._plain = selector.build(self.weights, self._rng)
+        return self._plain
+
+    def _new_ramp(self, unix_s: float) -> RampPicker | None:
+        ramp = self.state.ramp
+        if ramp is None or not ramp.from_micro or unix_s * 1000 >= ramp.start_unix_ms + ramp.duration_ms:
+            return None
+        start = _effective(ramp.from_micro, self.leaves, self.state)
+        if not any(start):
+            return None
+        return RampPicker(start, self.weights, ramp.start_unix_ms / 1000, ramp.duration_ms / 1000, self._rng)
+
+    def _sticky_table(self, unix_s: float) -> StickyTable:
+        """Laid out anew at each of STICKY_RAMP_STEPS steps of a ramp; once, where there is none."""
+        step = int(unix_s * 1000 / self._ramp_step_ms()) if self._ramp else 0
+        if self._sticky is None or step != self._sticky_step:
+            shares = self._ramp.weights_at(unix_s) if self._ramp else None
+            weights = [round(share * 1_000_000) for share in shares] if shares else self.weights
+            self._sticky, self._sticky_step = StickyTable(weights, self.state.apex.encode()), step
+        return self._sticky
+
+    def _ramp_step_ms(self) -> float:
+        return max(1.0, self.state.ramp.duration_ms / STICKY_RAMP_STEPS) if self.state.ramp else 1.0
+
+
+class Route:
+    """matches: OR; none means always."""
+
+    __slots__ = ("_matches", "split")
+
+    def __init__(self, matches: Sequence[MatchState], split: Split) -> None:
+        self._matches = [Matcher(match) for match in matches]
+        self.split = split
+
+    def takes(self, head: RequestHead) -> bool:
+        return not self._matches or any(match.takes(head) for match in self._matches)
+
+
+class AuthorityTable:
+    """All of one authority. only: its split where that does not depend on the request, else None."""
+
+    __slots__ = ("backends", "key", "only", "routes", "state", "version")
+
+    def __init__(self, key: str, version: int, state: AuthorityState) -> None:
+        self.key = key
+        self.version = version
+        self.state = state
+        self.backends: tuple[Backend, ...] = ()
+        self.routes: tuple[Route, ...] = ()
+        self.only: Split | None = None
+
+    def split_for(self, head: RequestHead) -> Split:
+        """The split of the first route that takes this request; raises NoRoute."""
+        for route in self.routes:
+            if route.takes(head):
+                return route.split
+        raise NoRoute("no route of this authority takes the request")
+
+    def endpoints(self) -> Iterator[Endpoint]:
+        for backend in self.backends:
+            yield from backend.endpoints
+
+
+def build(
+    key: str,
+    version: int,
+    state: AuthorityState,
+    previous: AuthorityTable | None,
+    *,
+    rng: random.Random,
+    now_s: float,
+    unix_s: float,
+    series_for: SeriesFor,
+) -> AuthorityTable:
+    """The table of a state; previous: the one in force for the same key, whose running state is kept.
+
+    now_s: by the monotonic clock, for endpoint loads; unix_s: by the wall clock, for ramps. Raises ValueError or
+    re2.error for a state that cannot be routed by.
+    """
+    table = AuthorityTable(key, version, state)
+    known = {_backend_id(b.state): b for b in previous.backends} if previous else {}
+    table.backends = tuple(_backend(b, known.get(_backend_id(b)), rng, now_s) for b in state.backends)
+    before = {route.split.state.name: route.split for route in previous.routes} if previous else {}
+    routes = []
+    for route in state.routes:
+        leaves = [_leaf(w, table, route.split, series_for) for w in route.split.weights]
+        split = Split(route.split, leaves, rng)
+        split.start(before.get(route.split.name), unix_s)
+        routes.append(Route(route.matches, split))
+    table.routes = tuple(routes)
+    table.only = routes[0].split if routes and not state.routes[0].matches else None
+    return table
+
+
+def _leaf(weight: WeightState, table: AuthorityTable, split: SplitState, series_for: SeriesFor) -> Leaf:
+    backend = table.backends[weight.backend]
+    return Leaf(backend, series_for(table.key, split.name, backend.state.name, backend.state.namespace))
+
+
+def _backend_id(state: BackendState) -> tuple[str, str, int]:
+    return state.namespace, state.name, state.port
+
+
+def _backend(state: BackendState, known: Backend | None, rng: random.Random, now_s: float) -> Backend:
+    if known is not None and known.state == state:
+        return known
+    old = {(e.host, e.port): e for e in known.endpoints} if known else {}
+    return Backend(state, [old.get((e.host, e.port)) or Endpoint(e, now_s) for e in state.endpoints], rng)
+
+
+def _effective(weights: Sequence[int], leaves: Sequence[Leaf], state: SplitState) -> list[int]:
+    """A leaf without a ready endpoint is skipped and its share goes to the others in proportion, unless strict."""
+    if state.strict_empty_leaf:
+        return list(weights)
+    return [w if leaf.balancer is not None else 0 for w, leaf in zip(weights, leaves, strict=True)]
+
+
+def _is_same_ramp(old: RampState | None, new: RampState | None) -> bool:
+    """Also where the service was restarted and no longer knows where the ramp began: it goes on."""
+    if old is None or new is None:
+        return old is new
+    return old == new or (not new.from_micro and old.duration_ms == new.duration_ms)

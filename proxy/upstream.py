@@ -1,0 +1,350 @@
+"""Connections to backends: one pool per endpoint, HTTP/1.1 keep-alive, one exchange at a time on each connection.
+
+A connection hands what it reads to its receiver (the exchange) and goes back to its pool the moment the response has
+ended cleanly. Whatever is not provably clean (bytes nobody asked for, an unfinished request) is closed, never reused.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Protocol, cast
+
+from milliroute.proxy.codec.h1 import H1Codec
+from milliroute.proxy.codec.h1_body import Body, CloseBody
+from milliroute.proxy.config import Timeouts
+from milliroute.proxy.errors import (
+    BadResponse,
+    ConnectFailed,
+    ConnectTimeout,
+    ProtocolError,
+    ProxyError,
+    UpstreamFailed,
+)
+from milliroute.proxy.message import CHUNKED, RequestHead, ResponseHead
+from milliroute.proxy.metrics import TcpSeries
+from milliroute.proxy.table import Endpoint
+
+# Envoy answers 502 to a storm of them as well; HAProxy passed 800 KB (facts on hostile input, section 3).
+MAX_INTERIM_RESPONSES = 16
+
+
+class Receiver(Protocol):
+    """What an upstream connection tells about the request it carries. After a call with is_end or failed: no more."""
+
+    def response(self, head: ResponseHead, body: bytes, is_end: bool) -> None: ...
+
+    def response_body(self, data: bytes, is_end: bool) -> None: ...
+
+    def interim(self, head: ResponseHead) -> None: ...
+
+    def upgraded(self, head: ResponseHead) -> None: ...
+
+    def failed(self, error: ProxyError, *, is_untouched: bool) -> None:
+        """is_untouched: not one byte of a response had come."""
+
+    def pause_request(self) -> None: ...
+
+    def resume_request(self) -> None: ...
+
+    def connected(self, connection: "Upstream") -> None: ...
+
+    def connect_failed(self, error: ConnectFailed) -> None: ...
+
+
+class Dialer:
+    """What all pools of a worker share."""
+
+    __slots__ = ("codec", "loop", "pools", "tasks", "tcp", "timeouts")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, codec: H1Codec, timeouts: Timeouts, tcp: TcpSeries) -> None:
+        self.loop = loop
+        self.codec = codec
+        self.timeouts = timeouts
+        self.tcp = tcp
+        self.pools: set[Pool] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def pool_of(self, endpoint: Endpoint) -> "Pool":
+        pool = endpoint.pool
+        if not isinstance(pool, Pool):
+            pool = endpoint.pool = Pool(endpoint, self)
+            self.pools.add(pool)
+        return pool
+
+    def spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+        """Keeps a reference while it runs; only for what is rare, such as a new connection."""
+        task = self.loop.create_task(coroutine)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def sweep(self) -> None:
+        """Called once every half of pool_idle_s: closes what has been idle since the call before the last."""
+        for pool in self.pools:
+            pool.sweep()
+
+
+class Pool:
+    """The connections of one endpoint. Idle ones are taken last in, first out, so that unneeded ones grow old."""
+
+    __slots__ = ("_dialer", "_generation", "endpoint", "idle", "is_closed")
+
+    def __init__(self, endpoint: Endpoint, dialer: Dialer) -> None:
+        self.endpoint = endpoint
+        self.idle: list[Upstream] = []
+        self.is_closed = False
+        self._dialer = dialer
+        self._generation = 0
+
+    def take(self) -> "Upstream | None":
+        return self.idle.pop() if self.idle else None
+
+    def give_back(self, connection: "Upstream") -> None:
+        if self.is_closed:
+            connection.close()
+            return
+        connection.idle_generation = self._generation
+        self.idle.append(connection)
+
+    def sweep(self) -> None:
+        self._generation += 1
+        too_old = self._generation - 2
+        while self.idle and self.idle[0].idle_generation <= too_old:
+            self.idle.pop(0).close()
+
+    def close(self) -> None:
+        """The endpoint is gone from every table: idle connections close now, busy ones after their response."""
+        self.is_closed = True
+        self._dialer.pools.discard(self)
+        while self.idle:
+            self.idle.pop().close()
+
+    def connect(self, receiver: Receiver) -> None:
+        """Ends in receiver.connected or receiver.connect_failed."""
+        self._dialer.spawn(self._connect(receiver))
+
+    async def _connect(self, receiver: Receiver) -> None:
+        endpoint, dialer = self.endpoint, self._dialer
+        try:
+            async with asyncio.timeout(dialer.timeouts.connect_s):
+                _, connection = await dialer.loop.create_connection(
+                    lambda: Upstream(self, dialer), endpoint.host, endpoint.port
+                )
+        except TimeoutError:
+            receiver.connect_failed(ConnectTimeout(f"connect to {endpoint} timed out"))
+        except OSError as exc:
+            reason = exc.strerror or exc.__class__.__name__
+            receiver.connect_failed(ConnectFailed(f"connect to {endpoint} failed: {reason}"))
+        else:
+            receiver.connected(connection)
+
+
+class Upstream(asyncio.Protocol):
+    """One connection. Attributes by lifetime: the connection's first, then the request's."""
+
+    __slots__ = (
+        "_body",
+        "_codec",
+        "_decodes",
+        "_head",
+        "_held",
+        "_interims",
+        "_is_request_done",
+        "_is_reusable",
+        "_is_touched",
+        "_pool",
+        "_receiver",
+        "_tcp",
+        "_transport",
+        "idle_generation",
+        "is_paused",
+        "is_reused",
+    )
+    _transport: asyncio.Transport
+
+    def __init__(self, pool: Pool, dialer: Dialer) -> None:
+        self._pool = pool
+        self._codec = dialer.codec
+        self._tcp = dialer.tcp
+        self.is_reused = False
+        self.is_paused = False
+        self.idle_generation = 0
+        self._held = b""
+        self._receiver: Receiver | None = None
+        self._head: RequestHead | None = None
+        self._body: Body | None = None
+        self._decodes = False
+        self._interims = 0
+        self._is_request_done = True
+        self._is_reusable = False
+        self._is_touched = False
+
+    def send(self, receiver: Receiver, head: RequestHead, data: bytes, is_request_done: bool) -> None:
+        """data: the head's wire and what of the body there is; the rest comes by `write`."""
+        self._receiver = receiver
+        self._head = head
+        self._decodes = head.is_http10
+        self._is_request_done = is_request_done
+        self._is_touched = False
+        self._interims = 0
+        self._tcp.write_bytes += len(data)
+        self._transport.write(data)
+
+    def write(self, data: bytes, is_request_done: bool) -> None:
+        self._is_request_done = is_request_done
+        if data:
+            self._tcp.write_bytes += len(data)
+            self._transport.write(data)
+
+    def write_eof(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def pause(self) -> None:
+        if not self.is_paused:
+            self.is_paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self.is_paused:
+            self.is_paused = False
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        self._receiver = None
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Nobody waits for the rest of this response: the only way to stop an HTTP/1 backend is to hang up."""
+        self._receiver = None
+        self._transport.abort()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are asyncio.Transport by behaviour only.
+        self._transport = cast("asyncio.Transport", transport)
+        self._tcp.opened += 1
+        self._tcp.open_now += 1
+
+    def data_received(self, data: bytes) -> None:
+        self._tcp.read_bytes += len(data)
+        if self._body is not None:
+            self._read_body(data)
+            return
+        if self._receiver is None or self._head is None:
+            self._discard()  # bytes that nobody asked for: response poisoning, were it used again
+            return
+        self._is_touched = True
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        try:
+            parsed = self._codec.response(data, self._head.method, self._head.upgrade != b"")
+        except BadResponse as exc:
+            self._fail(exc)
+            return
+        if parsed is None:
+            self._held = data
+            return
+        head, end = parsed
+        if head.status < 200:
+            self._read_interim(head, data[end:])
+        elif head.length == len(data) - end:
+            self._end(head.is_reusable).response(head, data[end:], True)
+        else:
+            self._begin_body(head, data[end:])
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._tcp.open_now -= 1
+        self._tcp.closed += 1
+        if self._receiver is None:
+            if self in self._pool.idle:
+                self._pool.idle.remove(self)
+            return
+        if exc is None and self._body is not None and self._body.feed_eof():
+            self._end(False).response_body(b"", True)
+            return
+        reason = "was reset" if exc is not None else "closed early"
+        self._fail(UpstreamFailed(f"connection to {self._pool.endpoint} {reason}"))
+
+    def pause_writing(self) -> None:
+        if self._receiver is not None:
+            self._receiver.pause_request()
+
+    def resume_writing(self) -> None:
+        if self._receiver is not None:
+            self._receiver.resume_request()
+
+    def _begin_body(self, head: ResponseHead, data: bytes) -> None:
+        receiver = self._receiver
+        assert receiver is not None
+        if 0 <= head.length < len(data):
+            # More than its content-length: the message is whole, what follows is not ours and ends the connection.
+            self._end(False).response(head, data[: head.length], True)
+            return
+        body = self._body = self._codec.body(head.length, decode=self._decodes and head.length == CHUNKED)
+        self._head = None
+        try:
+            out, rest = body.feed(data)
+        except ProtocolError as exc:
+            self._fail(BadResponse(exc.text))
+            return
+        if body.is_done:
+            self._end(head.is_reusable and not rest).response(head, out, True)
+            return
+        self._is_reusable = head.is_reusable
+        receiver.response(head, out, False)
+
+    def _read_body(self, data: bytes) -> None:
+        body, receiver = self._body, self._receiver
+        assert body is not None
+        if receiver is None:
+            return  # aborted, the loop had this ready
+        try:
+            out, rest = body.feed(data)
+        except ProtocolError as exc:
+            self._fail(BadResponse(exc.text))
+            return
+        if body.is_done:
+            self._end(self._is_reusable and not rest).response_body(out, True)
+        elif out:
+            receiver.response_body(out, False)
+
+    def _read_interim(self, head: ResponseHead, rest: bytes) -> None:
+        receiver = self._receiver
+        assert receiver is not None
+        self._interims += 1
+        if head.status == 101:
+            self._body = CloseBody()
+            receiver.upgraded(head)
+        elif self._interims > MAX_INTERIM_RESPONSES:
+            self._fail(BadResponse(f"over {MAX_INTERIM_RESPONSES} interim responses"))
+        else:
+            receiver.interim(head)
+        if rest and self._receiver is not None:
+            self._tcp.read_bytes -= len(rest)
+            self.data_received(rest)
+
+    def _end(self, is_reusable: bool) -> Receiver:
+        """The response is whole: back to the pool first, because the receiver may want a connection next."""
+        receiver = self._receiver
+        assert receiver is not None
+        self._receiver = self._head = self._body = None
+        if is_reusable and self._is_request_done and not self._transport.is_closing():
+            self.is_reused = True
+            self.resume()
+            self._pool.give_back(self)
+        else:
+            self._transport.close()
+        return receiver
+
+    def _fail(self, error: ProxyError) -> None:
+        receiver, self._receiver = self._receiver, None
+        self._head = None
+        self._transport.abort()
+        if receiver is not None:
+            receiver.failed(error, is_untouched=not self._is_touched)
+
+    def _discard(self) -> None:
+        if self in self._pool.idle:
+            self._pool.idle.remove(self)
+        self._transport.abort()

@@ -1,0 +1,203 @@
+"""A worker process: owns its listening sockets, routes, and knows its agent only as a pipe of messages.
+
+Everything is built here by hand. The rule not to break: nothing imported from here may import grpc, protobuf or
+prometheus-client (tests/test_layers.py), which would cost memory and fight this process for the interpreter.
+"""
+
+import asyncio
+import gc
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Sequence
+from functools import partial
+from typing import cast
+
+import uvloop
+
+from milliroute.proxy import ipc
+from milliroute.proxy.codec.h1 import CODECS
+from milliroute.proxy.config import ProxyConfig
+from milliroute.proxy.downstream import Downstream
+from milliroute.proxy.exchange import Context
+from milliroute.proxy.metrics import TcpSeries
+from milliroute.proxy.router import Router
+from milliroute.proxy.table import Endpoint
+from milliroute.proxy.upstream import Dialer
+
+# How often idle connections, late heads and late backends are looked for; a time limit is overrun by at most this.
+SWEEP_S = 0.25
+# Counters go up the pipe this often.
+STATS_S = 1.0
+BACKLOG = 4096
+# Allocations between looks for cyclic garbage; connections leave few cycles, and at 700 the looks cost 3 % of CPU.
+GC_THRESHOLD = 50_000
+
+
+class Worker(asyncio.Protocol):
+    """Implements the worker's end of the pipe. listen: one socket per configured listener, in order."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, config: ProxyConfig, listen: Sequence[socket.socket]) -> None:
+        self._loop = loop
+        self._config = config
+        self._listen = list(listen)
+        self._router = Router(random.Random(), time.monotonic, time.time)
+        dialer = Dialer(loop, CODECS[config.codec], config.timeouts, TcpSeries("dst"))
+        self._context = Context(loop, self._router, dialer, self._ask)
+        self._connections: set[Downstream] = set()
+        self._servers: list[asyncio.Server] = []
+        self._frames = ipc.FrameBuffer()
+        self._pipe: asyncio.Transport | None = None
+        self._drain_deadline_s = 0.0
+        self._pool_sweep_s = 0.0
+        self._stats_s = 0.0
+        self.done: asyncio.Future[None] = loop.create_future()
+
+    async def listen(self) -> None:
+        for listener, sock in zip(self._config.listeners, self._listen, strict=True):
+            make = partial(Downstream, self._context, listener.apex.encode(), self._connections)
+            server = await self._loop.create_server(make, sock=sock, backlog=BACKLOG)
+            self._servers.append(server)
+        self._send(ipc.Ready(pid=os.getpid()))
+        self._sweep()
+
+    # The pipe
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are asyncio.Transport by behaviour only.
+        self._pipe = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        for frame in self._frames.feed(data):
+            match ipc.decode_down(frame):
+                case ipc.Alias(authority, key):
+                    self._router.alias(authority, key)
+                    if self._router.has_state(key):
+                        self._context.unpark(authority.encode())
+                case ipc.Update() as update:
+                    self._apply(update)
+                case ipc.Forget(authority):
+                    self._close_pools(self._router.forget(authority))
+                case ipc.Drain(grace_s):
+                    self.drain(grace_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The agent is gone: serve what runs by the last table, take nothing new, and end."""
+        self._pipe = None
+        self.drain(self._config.grace_s)
+
+    def _apply(self, update: ipc.Update) -> None:
+        # What was counted so far belongs to the old weights.
+        self._report()
+        error = ""
+        try:
+            self._close_pools(self._router.update(update.key, update.version, update.state))
+        except Exception as exc:  # whatever a state holds, the old table must go on serving
+            error = f"{exc.__class__.__name__}: {exc}"
+        self._send(ipc.Applied(update.key, update.epoch, update.version, time.time_ns(), error))
+        for authority in self._router.authorities_of(update.key):
+            self._context.unpark(authority)
+
+    def _ask(self, authority: bytes) -> None:
+        self._send(ipc.Watch(authority.decode("ascii")))
+
+    def _send(self, message: ipc.Up) -> None:
+        if self._pipe is not None:
+            self._pipe.write(ipc.encode(message))
+
+    # Time
+
+    def _sweep(self) -> None:
+        context = self._context
+        now = context.now = time.monotonic()
+        for connection in list(self._connections):
+            connection.check_time(now)
+        context.sweep_parked()
+        if now - self._pool_sweep_s > self._config.timeouts.pool_idle_s / 2:
+            self._pool_sweep_s = now
+            context.dialer.sweep()
+        if now - self._stats_s >= STATS_S:
+            self._stats_s = now
+            self._report()
+        if context.is_draining and (not self._connections or now > self._drain_deadline_s):
+            self._finish()
+            return
+        self._loop.call_later(SWEEP_S, self._sweep)
+
+    def _report(self) -> None:
+        context = self._context
+        leaves = [delta for series in self._router.series() if (delta := series.take())]
+        tcp = [level for side in (context.tcp, context.dialer.tcp) if (level := side.take())]
+        errors = context.errors.take()
+        if leaves or tcp or errors:
+            self._send(ipc.Stats(leaves, tcp, errors))
+
+    # The end
+
+    def drain(self, grace_s: float) -> None:
+        """Accepts what waits in the backlog, then nothing new; the sweep ends the worker when all is answered."""
+        if self._context.is_draining:
+            return
+        now = time.monotonic()
+        self._drain_deadline_s = now + grace_s
+        for server, sock, listener in zip(self._servers, self._listen, self._config.listeners, strict=True):
+            self._accept_backlog(sock, listener.apex.encode())
+            server.close()
+        self._context.is_draining = True
+        for connection in list(self._connections):
+            connection.drain(now)
+
+    def _accept_backlog(self, sock: socket.socket, apex: bytes) -> None:
+        """A connection the kernel has accepted would be reset by closing the socket under it."""
+        while True:
+            try:
+                accepted, _ = sock.accept()
+            except OSError:
+                return
+            accepted.setblocking(False)
+            make = partial(Downstream, self._context, apex, self._connections)
+            accept = self._loop.connect_accepted_socket(make, accepted)
+            self._context.dialer.spawn(_attend(accept))
+
+    def _finish(self) -> None:
+        self._report()
+        if self._pipe is not None:
+            self._pipe.close()
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def _close_pools(self, endpoints: Sequence[Endpoint]) -> None:
+        for endpoint in endpoints:
+            if endpoint.pool is not None:
+                endpoint.pool.close()
+
+
+async def _attend(accept: Awaitable[object]) -> None:
+    await accept
+
+
+async def _serve(pipe: socket.socket, listen: Sequence[socket.socket], config: ProxyConfig) -> None:
+    loop = asyncio.get_running_loop()
+    worker = Worker(loop, config, listen)
+    loop.add_signal_handler(signal.SIGTERM, worker.drain, config.grace_s)
+    await loop.create_connection(lambda: worker, sock=pipe)
+    await worker.listen()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD)
+    await worker.done
+
+
+def main(pipe_fd: int, listen_fds: Sequence[int], config: ProxyConfig) -> None:
+    """Runs until drained. The descriptors are inherited: a connected stream socket, and one per listener, in order.
+
+    Ctrl-C reaches the whole process group, but only the agent decides: it sends Drain.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipe = socket.socket(fileno=pipe_fd)
+    listen = [socket.socket(fileno=fd) for fd in listen_fds]
+    for sock in (pipe, *listen):
+        sock.setblocking(False)
+    uvloop.run(_serve(pipe, listen, config))

@@ -1,0 +1,74 @@
+"""The annotations that a TrafficSplit may carry: milliroute.io/sticky, milliroute.io/ramp, milliroute.io/empty-leaf.
+
+In: the annotations with their positions. Out: what they mean. One of ours that is unknown or has a bad value is an
+error: ignored in silence, it would route otherwise than its writer believes.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from milliroute.control import duration
+from milliroute.control.errors import DurationError
+from milliroute.control.fields import Report
+from milliroute.control.model import Sticky
+from milliroute.control.nodes import Fields, Scalar
+
+PREFIX = "milliroute.io/"
+STICKY = PREFIX + "sticky"
+RAMP = PREFIX + "ramp"
+EMPTY_LEAF = PREFIX + "empty-leaf"
+
+# RFC 9110 section 5.6.2 (field names), which RFC 6265 section 4.1.1 uses for cookie names too.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`ramp_ms` 0: weights hold at once."""
+
+    sticky: Sticky | None = None
+    ramp_ms: int = 0
+    strict_empty_leaf: bool = False
+
+
+def read_policy(annotations: Fields, report: Report) -> Policy:
+    """What the annotations of ours say; foreign ones are left alone."""
+    policy = Policy()
+    for key, node in annotations.nodes.items():
+        if key.startswith(PREFIX) and isinstance(node, Scalar):
+            policy = _with(policy, key, node, annotations, report)
+    return policy
+
+
+def _with(policy: Policy, key: str, node: Scalar, annotations: Fields, report: Report) -> Policy:
+    if key == STICKY:
+        return replace(policy, sticky=_sticky(node, report))
+    if key == RAMP:
+        return replace(policy, ramp_ms=_ramp(node, report))
+    if key == EMPTY_LEAF:
+        if node.text != "strict":
+            report.add(node, f"bad {key}", node, "strict, or no such annotation")
+        return replace(policy, strict_empty_leaf=node.text == "strict")
+    report.add(annotations.keys.get(key, node), "unknown annotation", repr(key), f"{STICKY}, {RAMP} or {EMPTY_LEAF}")
+    return policy
+
+
+def _sticky(node: Scalar, report: Report) -> Sticky | None:
+    by, equals, name = node.text.partition("=")
+    if by == "client-ip" and not equals:
+        return Sticky("client-ip")
+    if _TOKEN.match(name):
+        if by == "header":
+            return Sticky("header", name.lower())
+        if by == "cookie":
+            return Sticky("cookie", name)
+    report.add(node, f"bad {STICKY}", node, "header=NAME, cookie=NAME or client-ip")
+    return None
+
+
+def _ramp(node: Scalar, report: Report) -> int:
+    try:
+        return duration.parse_ms(node.text)
+    except DurationError as error:
+        report.add_value(node, RAMP, error)
+        return 0

@@ -1,0 +1,153 @@
+"""What one authority means: its routes, splits and backends, by the rules of design section 3.
+
+In: an Index, the running ramps, a canonical key. Out: an AuthorityView, or None when neither a Service nor a split
+has that name. The leaves' endpoints are part of the view, so no proxy ever routes to a leaf whose endpoints it does
+not know yet.
+"""
+
+from collections.abc import Mapping
+
+from milliroute.control import endpoints, names
+from milliroute.control.index import Index, title
+from milliroute.control.model import Match, Sticky, TrafficSplit
+from milliroute.control.quantity import MICRO
+from milliroute.control.ramp import Ramp, weights
+from milliroute.control.views import (
+    AuthorityView,
+    BackendView,
+    HeaderMatchView,
+    MatchView,
+    RampView,
+    RouteView,
+    SplitView,
+    StickyView,
+    WeightView,
+)
+
+
+def compose(index: Index, ramps: Mapping[str, Ramp], key: str) -> AuthorityView | None:
+    """The view of a canonical key; None when it is unknown."""
+    host, port = names.split_port(key)
+    service, split = index.services.get(host), index.splits.get(host)
+    if service is None and split is None:
+        return None
+    if service is not None and port is None and service.ports:
+        chosen = endpoints.service_port(service, None)
+        port = chosen.port if chosen else None
+    namespace = service.namespace if service else split.namespace if split else ""
+    table = _Backends(index, namespace, port)
+    routes = [] if split is None else _split_routes(index, split, ramps.get(host), table)
+    if not routes or routes[-1].matches:
+        routes.append(_own_route(index, host, split, table))
+    warnings = [*(split_warnings(index, split) if split else ()), *table.warnings, *_conflicts(index, host)]
+    return AuthorityView(
+        name=service.name if service else _short(host, namespace),
+        namespace=namespace,
+        backends=tuple(table.views),
+        routes=tuple(routes),
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def split_warnings(index: Index, split: TrafficSplit) -> tuple[str, ...]:
+    """What an operator should know of a split that is in force, whatever the port."""
+    found: list[str] = []
+    by_leaf = weights(split)
+    if not any(by_leaf.values()):
+        found.append("all weights are zero: requests go to the apex's own endpoints, as if there were no split")
+    # A leaf of weight 0 may name a Service that does not exist yet.
+    found += [f"backend {leaf}: no such Service" for leaf, w in by_leaf.items() if w and leaf not in index.services]
+    found += [
+        f"{kind} {name}: no such object in the namespace {split.namespace}, its requests are not split"
+        for kind, name in split.matches
+        if (split.namespace, name) not in index.groups
+    ]
+    apex = names.canonical(split.apex, split.namespace)
+    if apex not in index.services and (split.matches or not any(by_leaf.values())):
+        found.append(f"apex {apex}: no such Service, so requests that are not split have nowhere to go")
+    return tuple(found)
+
+
+class _Backends:
+    """The backends of one authority, each once, in the order in which routes name them."""
+
+    def __init__(self, index: Index, namespace: str, port: int | None) -> None:
+        self.views: list[BackendView] = []
+        self.warnings: list[str] = []
+        self._index = index
+        self._namespace = namespace
+        self._port = port
+        self._positions: dict[str, int] = {}
+
+    def position(self, key: str) -> int:
+        found = self._positions.get(key)
+        if found is None:
+            view, warning = endpoints.backend(self._index, key, self._namespace, self._port)
+            found = self._positions[key] = len(self.views)
+            self.views.append(view)
+            self.warnings += [warning] if warning else []
+        return found
+
+
+def _split_routes(index: Index, split: TrafficSplit, ramp: Ramp | None, table: _Backends) -> list[RouteView]:
+    """The route of the split, if it applies to anything."""
+    if not any(leaf.weight_micro for leaf in split.backends):
+        return []
+    groups = [index.groups.get((split.namespace, name)) for _, name in split.matches]
+    matches = tuple(_match_view(match) for group in groups if group for match in group.matches)
+    if split.matches and not matches:
+        return []
+    return [RouteView(_split_view(split, ramp, table), matches)]
+
+
+def _own_route(index: Index, host: str, split: TrafficSplit | None, table: _Backends) -> RouteView:
+    """To the apex's own endpoints, as if no split existed; it always matches."""
+    service = index.services.get(host)
+    weight = WeightView(table.position(host), MICRO, "1")
+    apex = service.name if service else split.apex if split else host
+    return RouteView(SplitView(name="", weights=(weight,), source=service.origin.short if service else "", apex=apex))
+
+
+def _split_view(split: TrafficSplit, ramp: Ramp | None, table: _Backends) -> SplitView:
+    by_leaf = weights(split)
+    texts = dict(zip(by_leaf, (leaf.weight_text for leaf in split.backends), strict=True))
+    # What is only where the ramp comes from runs out along it.
+    leaves = list(dict.fromkeys([*by_leaf, *(ramp.start if ramp else ())]))
+    return SplitView(
+        name=title(split),
+        weights=tuple(WeightView(table.position(k), by_leaf.get(k, 0), texts.get(k, "0")) for k in leaves),
+        ramp=_ramp_view(ramp, leaves) if ramp else None,
+        sticky=_sticky_view(split.sticky) if split.sticky else None,
+        strict_empty_leaf=split.strict_empty_leaf,
+        source=split.origin.short,
+        apex=split.apex,
+    )
+
+
+def _ramp_view(ramp: Ramp, leaves: list[str]) -> RampView:
+    start = tuple(ramp.start.get(leaf, 0) for leaf in leaves) if ramp.start else ()
+    return RampView(start, ramp.start_unix_ms, ramp.duration_ms)
+
+
+def _sticky_view(sticky: Sticky) -> StickyView:
+    if sticky.by == "header":
+        return StickyView(header=sticky.name)
+    return StickyView(cookie=sticky.name) if sticky.by == "cookie" else StickyView(client_ip=True)
+
+
+def _match_view(match: Match) -> MatchView:
+    headers = tuple(HeaderMatchView(header.name, header.regex) for header in match.headers)
+    return MatchView(match.path_regex, match.methods, headers)
+
+
+def _conflicts(index: Index, host: str) -> list[str]:
+    return [
+        f"split {title(loser)} is not in force: {reason}"
+        for loser, reason in index.losers
+        if names.canonical(loser.apex, loser.namespace) == host
+    ]
+
+
+def _short(host: str, namespace: str) -> str:
+    name, _, rest = host.partition(".")
+    return name if rest == namespace else host

@@ -1,0 +1,210 @@
+"""The verbs and their flags. Each verb's work is elsewhere and imported when the verb runs.
+
+Flag over environment over default; `--some-flag` is MILLIROUTE_SOME_FLAG. Data goes to stdout, progress to stderr. Exit
+codes: 0 ok, 1 failure with one line on stderr, 2 usage.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from milliroute.control import errors
+from milliroute.control.config import DEFAULT_ADMIN, DEFAULT_LISTEN, DEFAULT_PROXY_ADMIN, VERSION, ControlConfig
+
+F = TypeVar("F", bound=Callable[..., object])
+Option = Callable[[F], F]
+
+PASS_ALL = {"ignore_unknown_options": True, "help_option_names": []}
+
+
+def main(args: list[str]) -> None:
+    """Run one verb and exit."""
+    try:
+        cli.main(args, prog_name="milliroute")
+    except errors.ConfigError as error:
+        _fail(str(error), 2)
+    except errors.ControlError as error:
+        _fail(str(error), 1)
+
+
+def _fail(text: str, code: int) -> None:
+    print(f"milliroute: {text}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _env(flag: str) -> str:
+    return "MILLIROUTE_" + flag.strip("-").replace("-", "_").upper()
+
+
+def flag(name: str, *short: str, default: str | float | None = None, text: str) -> Callable[[F], F]:
+    """A flag with one value."""
+    return click.option(*short, name, envvar=_env(name), default=default, show_default=default is not None, help=text)
+
+
+def flags(name: str, *short: str, argument: str, metavar: str, text: str) -> Callable[[F], F]:
+    """A flag that may repeat; its environment value is split at blanks."""
+    return click.option(*short, name, argument, envvar=_env(name), multiple=True, metavar=metavar, help=text)
+
+
+files_flag = click.option(
+    "-f",
+    "--file",
+    "files",
+    envvar=_env("--file"),
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE|DIR",
+    help="Manifests: TrafficSplit, HTTPRouteGroup, Service, EndpointSlice. May repeat.",
+)
+backends_flag = flags(
+    "--backend", argument="backends", metavar="NAME=HOST:PORT[,...]", text="A Service with its endpoints. May repeat."
+)
+admins_flag = flags(
+    "--admin",
+    argument="admins",
+    metavar="HOST:PORT",
+    text=f"Proxies to ask. May repeat. [default: {DEFAULT_PROXY_ADMIN}]",
+)
+
+
+@click.group()
+@click.version_option(VERSION, message="milliroute %(version)s")
+def cli() -> None:
+    """Exact, instant traffic splitting."""
+
+
+@cli.command()
+@files_flag
+@backends_flag
+@flag("--listen", default=DEFAULT_LISTEN, text="Where proxies connect: HOST:PORT or unix:PATH.")
+@flag("--admin", default=DEFAULT_ADMIN, text="Metrics and state.")
+def control(files: tuple[str, ...], backends: tuple[str, ...], listen: str, admin: str) -> None:
+    """Serve splits from files to proxies."""
+    _want_source(files, backends)
+    _log_to_stderr()
+    from milliroute.control import server
+
+    server.serve(ControlConfig(_absolute(files), backends, listen, admin))
+
+
+@cli.command()
+@files_flag
+@backends_flag
+@flags("--listen", argument="listen", metavar="HOST:PORT[=APEX]", text="Where clients connect. May repeat.")
+@flag("--admin", text=f"The proxy's metrics and state. [default: {DEFAULT_PROXY_ADMIN}]")
+@flag("--control-admin", default=DEFAULT_ADMIN, text="The control service's metrics and state.")
+@click.option("--workers", envvar=_env("--workers"), type=click.IntRange(1), help="Worker processes.")
+@click.option("--codec", envvar=_env("--codec"), type=click.Choice(["fast", "reference"]), help="HTTP parser.")
+def run(
+    files: tuple[str, ...],
+    backends: tuple[str, ...],
+    listen: tuple[str, ...],
+    admin: str | None,
+    control_admin: str,
+    workers: int | None,
+    codec: str | None,
+) -> None:
+    """Control service and proxy in one: no cluster needed."""
+    _want_source(files, backends)
+    if not listen:
+        raise click.UsageError("nothing to listen on: want --listen HOST:PORT or --listen HOST:PORT=APEX")
+    _log_to_stderr()
+    from milliroute.control.cli import run as running
+
+    config = running.RunConfig(_absolute(files), backends, listen, control_admin, admin, workers, codec)
+    sys.exit(running.run(config))
+
+
+@cli.group()
+def split() -> None:
+    """Show and set the weights of a split."""
+
+
+@split.command("show")
+@click.argument("apex", required=False)
+@files_flag
+@admins_flag
+@click.option("-o", "--output", envvar=_env("--output"), type=click.Choice(["table", "json", "yaml"]), default="table")
+@click.option("-w", "--watch", envvar=_env("--watch"), is_flag=True, help="Once a second, until Ctrl-C.")
+def split_show(apex: str | None, files: tuple[str, ...], admins: tuple[str, ...], output: str, watch: bool) -> None:
+    """Configured weights beside what proxies observed, per leaf."""
+    from milliroute.control.cli import showing
+
+    query = showing.Query(apex or "", files, admins or (DEFAULT_PROXY_ADMIN,), output)
+    showing.watch(query) if watch else showing.show(query)
+
+
+@split.command("set")
+@click.argument("apex")
+@click.argument("weights", nargs=-1, required=True, metavar="LEAF=WEIGHT...")
+@files_flag
+@admins_flag
+@click.option("--wait", envvar=_env("--wait"), is_flag=True, help="Return when the proxies route by the new weights.")
+@click.option("--timeout", envvar=_env("--timeout"), type=click.FloatRange(0), default=10.0, show_default=True,
+              metavar="SECONDS", help="How long --wait waits.")  # fmt: skip
+def split_set(
+    apex: str, weights: tuple[str, ...], files: tuple[str, ...], admins: tuple[str, ...], wait: bool, timeout: float
+) -> None:
+    """Write new weights into the split's file; leaves not named get 0."""
+    from milliroute.control.cli import proxies, setting, waiting
+
+    wanted = setting.parse_weights(weights)
+    asked = admins or (DEFAULT_PROXY_ADMIN,)
+    if files:
+        paths = setting.files(files)
+    else:
+        answers = proxies.ask(asked)
+        if not answers.pages:
+            raise errors.ControlError(f"no proxy answered ({'; '.join(answers.silent)}); name the file with -f")
+        paths = setting.files_of_proxies(apex, answers.pages)
+    done = setting.apply(apex, wanted, paths)
+    for line in done.lines():
+        click.echo(line)
+    if not any(done.weights_micro().values()):
+        click.echo("milliroute: all weights are 0: traffic goes to the apex's own endpoints", err=True)
+    if wait:
+        waiting.until_in_force(done, asked, timeout)
+
+
+@cli.command(context_settings=PASS_ALL)
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def demo(args: tuple[str, ...]) -> None:
+    """A small shop with a split to play with."""
+    from milliroute.control.cli import demo as shop
+
+    sys.exit(shop.main(list(args)))
+
+
+@cli.command(context_settings=PASS_ALL)
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+def proxy(args: tuple[str, ...]) -> None:
+    """Route requests by the splits of a control service."""
+    from milliroute.control.cli import entry
+
+    entry.become_proxy(list(args))
+
+
+@cli.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(f"milliroute {VERSION}")
+
+
+def _want_source(files: tuple[str, ...], backends: tuple[str, ...]) -> None:
+    if not (files or backends):
+        raise click.UsageError("nothing to serve: want -f FILE or --backend NAME=HOST:PORT")
+
+
+def _absolute(files: tuple[str, ...]) -> tuple[str, ...]:
+    """So that `split set`, run elsewhere, finds the file that a proxy names."""
+    return tuple(os.path.abspath(file) for file in files)
+
+
+def _log_to_stderr() -> None:
+    # Before grpc is imported: its own lines about a port or a peer say what ours say already.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="milliroute: %(levelname)s %(message)s")

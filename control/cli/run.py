@@ -1,0 +1,95 @@
+"""`milliroute run`: the control service with a proxy as its child, over a unix socket in a private folder.
+
+In: files, backends and the proxy's flags. Out: the child's exit code. SIGTERM and SIGINT become SIGTERM for the child,
+which drains; a second one kills it. The control service stays until the child is gone, so that a draining proxy still
+has its tables.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from milliroute.control.config import UNIX, ControlConfig
+from milliroute.control.server import ControlServer, announce
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """Flags of both halves; what is None is left to the proxy's own default."""
+
+    files: tuple[str, ...]
+    backends: tuple[str, ...]
+    listen: tuple[str, ...]
+    control_admin: str
+    admin: str | None = None
+    workers: int | None = None
+    codec: str | None = None
+
+    def proxy_args(self, destination: str) -> list[str]:
+        args = ["--destination", destination]
+        for listen in self.listen:
+            args += ["--listen", listen]
+        for flag, value in (("--admin", self.admin), ("--workers", self.workers), ("--codec", self.codec)):
+            if value is not None:
+                args += [flag, str(value)]
+        return args
+
+
+def run(config: RunConfig, program: tuple[str, ...] = (sys.executable, "-m", "milliroute.proxy")) -> int:
+    """Run until the child ends; returns its exit code. Raises ControlError when the service cannot start."""
+    with tempfile.TemporaryDirectory(prefix="milliroute-") as private:
+        return asyncio.run(_run(config, program, f"{UNIX}{Path(private) / 'control.sock'}"))
+
+
+async def _run(config: RunConfig, program: tuple[str, ...], destination: str) -> int:
+    server = ControlServer(ControlConfig(config.files, config.backends, destination, config.control_admin))
+    following: asyncio.Task[None] | None = None
+    try:
+        await server.start(announce)
+        following = asyncio.create_task(server.follow())
+        code = await _child(*program, *config.proxy_args(destination))
+    finally:
+        if following is not None:
+            following.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await following
+        await server.stop()
+    return code
+
+
+async def _child(*argv: str) -> int:
+    # A process group of its own: Ctrl-C would reach it beside our SIGTERM, and two signals end a drain.
+    child = await asyncio.create_subprocess_exec(*argv, process_group=0)
+    with _signals_to(child):
+        code = await child.wait()
+    # The shell's way to say that a signal ended a process.
+    return code if code >= 0 else 128 - code
+
+
+@contextlib.contextmanager
+def _signals_to(child: asyncio.subprocess.Process) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    seen: list[int] = []
+
+    def forward(number: int) -> None:
+        seen.append(number)
+        if len(seen) == 1:
+            log.info("draining; a second signal stops at once")
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(signal.SIGTERM if len(seen) == 1 else signal.SIGKILL)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, forward, number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

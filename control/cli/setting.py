@@ -1,0 +1,133 @@
+"""`split set`: find the file that holds the split, replace its weights, say what changed.
+
+In: APEX, the weights, and either files and folders or what the proxies say the split came from. Out: the file on disk
+and one line per leaf. Nothing is written unless the new text, read again, holds exactly the weights wanted.
+"""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from milliroute.control import errors, quantity
+from milliroute.control.cli import apex as apexes
+from milliroute.control.cli import manifest, rewrite
+from milliroute.control.cli.proxies import ProxyPage
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was written; `split` is "namespace/name"."""
+
+    path: str
+    split: str
+    changes: tuple[manifest.Change, ...]
+
+    def lines(self) -> list[str]:
+        return [f"{self.path}:{change.line} {change.leaf} {change.old} -> {change.new}" for change in self.changes]
+
+    def weights_micro(self) -> dict[str, int]:
+        return {change.leaf: quantity.parse(change.new) for change in self.changes}
+
+
+def parse_weights(words: Sequence[str]) -> dict[str, str]:
+    """LEAF=WEIGHT words. Raises ConfigError."""
+    weights: dict[str, str] = {}
+    for word in words:
+        leaf, equals, weight = word.partition("=")
+        if not (leaf and equals):
+            raise errors.ConfigError(f"saw {word!r}, want LEAF=WEIGHT, such as reviews-v2=500m")
+        if leaf in weights:
+            raise errors.ConfigError(f"leaf {leaf} is given twice")
+        try:
+            quantity.parse(weight)
+        except errors.QuantityError as error:
+            raise errors.ConfigError(f"{word}: {error}") from error
+        weights[leaf] = weight
+    return weights
+
+
+def apply(asked: str, weights: Mapping[str, str], paths: Iterable[str]) -> Done:
+    """Edit the one file of `paths` that holds the split. Raises ControlError."""
+    opened, text, found = _find(asked, list(paths))
+    edited = manifest.Manifest(text, opened.path).edit(found, weights)
+    _check(edited, opened.path, asked, found)
+    if edited.text != text:
+        rewrite.replace(opened, edited.text.encode())
+    return Done(opened.path, edited.split, edited.changes)
+
+
+def files(paths: Sequence[str]) -> list[str]:
+    """Files as they are, folders as the manifests that the control service would read there."""
+    result: list[str] = []
+    for path in paths:
+        if os.path.isdir(path):
+            result += sorted(str(file) for file in Path(path).iterdir() if _is_manifest(file))
+        else:
+            result.append(path)
+    return result
+
+
+def files_of_proxies(asked: str, pages: Sequence[ProxyPage]) -> list[str]:
+    """Where the proxies' state of the split was written, by `source`. Raises ControlError."""
+    sources = {
+        split.source.rpartition(":")[0] or split.source
+        for page in pages
+        for authority in page.authorities
+        for split in authority.splits
+        if split.name and apexes.matches(asked, split.apex, split.namespace)
+    }
+    local = sorted(path for path in sources if os.path.isfile(path))
+    if not sources:
+        raise errors.ControlError(f"no proxy knows a split of {asked}; name its file with -f")
+    if not local:
+        raise errors.ControlError(f"{', '.join(sorted(sources))}: no file here; name the split's file with -f")
+    return local
+
+
+def _is_manifest(file: Path) -> bool:
+    return file.suffix in SUFFIXES and not file.name.startswith(".") and file.is_file()
+
+
+def _find(asked: str, paths: list[str]) -> tuple[rewrite.Opened, str, manifest.Found]:
+    hits: list[tuple[rewrite.Opened, str, manifest.Found]] = []
+    problems: list[errors.ControlError] = []
+    for path in paths:
+        try:
+            opened = rewrite.read(path)
+            text = _decoded(opened)
+            hits += [(opened, text, found) for found in manifest.Manifest(text, opened.path).splits(asked)]
+        except errors.ConfigError:
+            raise
+        except errors.ControlError as error:
+            # A broken neighbour must not keep an operator from a rollback.
+            problems.append(error)
+    if len(hits) == 1:
+        return hits[0]
+    if hits:
+        where = ", ".join(f"{opened.path}:{found.line} ({found.name})" for opened, _, found in hits)
+        raise errors.ControlError(
+            f"{asked} is the apex of {len(hits)} splits: {where}; want one, try NAMESPACE/{asked}"
+        )
+    if problems:
+        raise problems[0]
+    raise errors.ControlError(f"no TrafficSplit with the apex {asked} in {', '.join(paths) or 'an empty folder'}")
+
+
+def _decoded(opened: rewrite.Opened) -> str:
+    try:
+        return opened.content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise errors.ControlError(f"{opened.path}: not UTF-8 (byte {error.start})") from error
+
+
+def _check(edited: manifest.Edited, path: str, asked: str, found: manifest.Found) -> None:
+    """Read the new text as a stranger would. A difference is our own bug, found before it is written."""
+    again = manifest.Manifest(edited.text, path)
+    [split] = [split for split in again.splits(asked) if split.line == found.line and split.name == found.name]
+    wanted = {change.leaf: change.new for change in edited.changes}
+    held = {change.leaf: change.old for change in again.edit(split, wanted).changes}
+    if held != wanted:
+        raise errors.ControlError(f"{path}: the edit would not hold (saw {held}, want {wanted}), nothing written")

@@ -1,0 +1,51 @@
+"""What the control service is told at start, and how addresses are written.
+
+Text comes in from flags and environment; values go out, or a ConfigError that names the flag, the value seen and the
+form wanted. Light: the command line imports it before it knows which verb runs.
+"""
+
+from dataclasses import dataclass
+
+from milliroute.control import errors
+
+VERSION = "0.1.0"
+
+# Linkerd's ports, because people have firewall rules for them. Loopback, until somebody asks for more.
+DEFAULT_LISTEN = "127.0.0.1:8086"
+DEFAULT_ADMIN = "127.0.0.1:9996"
+DEFAULT_PROXY_ADMIN = "127.0.0.1:4191"
+
+UNIX = "unix:"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A TCP address; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class ControlConfig:
+    """`listen` is HOST:PORT or unix:PATH; `admin` is HOST:PORT; `backends` are texts NAME=HOST:PORT,..."""
+
+    files: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
+    listen: str = DEFAULT_LISTEN
+    admin: str = DEFAULT_ADMIN
+
+
+def parse_address(text: str, flag: str) -> Address:
+    """HOST:PORT, with brackets around an IPv6 host. Raises ConfigError."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not (host and colon and port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise errors.ConfigError(f"{flag}: saw {text!r}, want HOST:PORT, such as 127.0.0.1:8086 or [::1]:8086")
+    return Address(host, int(port))

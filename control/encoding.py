@@ -1,0 +1,90 @@
+"""Snapshot views to bytes of destination.proto.
+
+In: a Stamp and a view. Out: one serialised WatchResponse. The views mirror the messages one to one, so there
+is no decision here; anything that needs one belongs to `snapshot`.
+"""
+
+from milliroute.control.api import destination_pb2 as pb
+from milliroute.control.hub import Stamp
+from milliroute.control.views import (
+    AuthorityView,
+    BackendView,
+    EndpointView,
+    MatchView,
+    RampView,
+    RouteView,
+    SplitView,
+    StickyView,
+)
+
+
+def state(stamp: Stamp, view: AuthorityView | None) -> bytes:
+    """The whole state of one authority; None is an authority that does not exist."""
+    message = pb.State(
+        key=stamp.key, epoch=stamp.epoch, version=stamp.version, published_unix_ns=stamp.published_unix_ns
+    )
+    if view is None:
+        message.unknown.SetInParent()
+    else:
+        message.authority.CopyFrom(_authority(view))
+    return pb.WatchResponse(state=message).SerializeToString()
+
+
+def resolved(authority: str, key: str) -> bytes:
+    return pb.WatchResponse(resolved=pb.Resolved(authority=authority, key=key)).SerializeToString()
+
+
+def _authority(view: AuthorityView) -> pb.Authority:
+    return pb.Authority(
+        name=view.name,
+        namespace=view.namespace,
+        backends=[_backend(backend) for backend in view.backends],
+        routes=[_route(route) for route in view.routes],
+        warnings=view.warnings,
+    )
+
+
+def _backend(view: BackendView) -> pb.Backend:
+    return pb.Backend(
+        name=view.name,
+        namespace=view.namespace,
+        port=view.port,
+        app_protocol=view.app_protocol,
+        is_missing=view.is_missing,
+        endpoints=[_endpoint(endpoint) for endpoint in view.endpoints],
+    )
+
+
+def _endpoint(view: EndpointView) -> pb.Endpoint:
+    return pb.Endpoint(host=view.host, port=view.port, labels=dict(view.labels))
+
+
+def _route(view: RouteView) -> pb.Route:
+    return pb.Route(matches=[_match(match) for match in view.matches], split=_split(view.split))
+
+
+def _match(view: MatchView) -> pb.Match:
+    headers = [pb.HeaderMatch(name=header.name, regex=header.regex) for header in view.headers]
+    return pb.Match(path_regex=view.path_regex, methods=view.methods, headers=headers)
+
+
+def _split(view: SplitView) -> pb.Split:
+    return pb.Split(
+        name=view.name,
+        weights=[pb.Weight(backend=weight.backend, micro=weight.micro, text=weight.text) for weight in view.weights],
+        ramp=_ramp(view.ramp) if view.ramp else None,
+        sticky=_sticky(view.sticky) if view.sticky else None,
+        strict_empty_leaf=view.strict_empty_leaf,
+        source=view.source,
+        apex=view.apex,
+    )
+
+
+def _ramp(view: RampView) -> pb.Ramp:
+    return pb.Ramp(from_micro=view.from_micro, start_unix_ms=view.start_unix_ms, duration_ms=view.duration_ms)
+
+
+def _sticky(view: StickyView) -> pb.Sticky:
+    if view.client_ip:
+        return pb.Sticky(client_ip=True)
+    return pb.Sticky(cookie=view.cookie) if view.cookie else pb.Sticky(header=view.header)

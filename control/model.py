@@ -1,0 +1,168 @@
+"""The objects of Kubernetes and SMI that we understand, as immutable values.
+
+They come out of `parse` (from YAML or from an API server) and go into `snapshot`. Values here are already valid:
+whoever builds one has checked it. Weights are integers in micro-units (1e-6), so that `900m` is 900000 and no float
+is involved.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an object was written; line and column count from 1, 0 means unknown."""
+
+    path: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+
+    @property
+    def short(self) -> str:
+        """`path:line`, as people and editors like it."""
+        return f"{self.path}:{self.line}" if self.line else self.path
+
+
+NOWHERE = Origin("-")
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One weighted backend of a split; `service` as written, `weight_text` too."""
+
+    service: str
+    weight_micro: int
+    weight_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sticky:
+    """The annotation milliroute.io/sticky: what picks the leaf; `name` is lower case for a header."""
+
+    by: Literal["header", "cookie", "client-ip"]
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSplit:
+    """split.smi-spec.io TrafficSplit of any version; `matches` are (kind, name) of the referenced groups."""
+
+    namespace: str
+    name: str
+    apex: str
+    backends: tuple[Leaf, ...]
+    matches: tuple[tuple[str, str], ...] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    created: float = 0.0  # creationTimestamp in unix seconds, 0 when there is none
+    sticky: Sticky | None = None
+    ramp_ms: int = 0  # 0: weights hold at once
+    strict_empty_leaf: bool = False
+    origin: Origin = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderMatch:
+    """`name` is lower case; `regex` is RE2 and must match the whole value."""
+
+    name: str
+    regex: str
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """All set parts must hold; an empty part means any."""
+
+    name: str = ""
+    path_regex: str = ""
+    methods: tuple[str, ...] = ()
+    headers: tuple[HeaderMatch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPRouteGroup:
+    """specs.smi-spec.io HTTPRouteGroup of any version."""
+
+    namespace: str
+    name: str
+    matches: tuple[Match, ...]
+    origin: Origin = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """`target_port` is a number, a name, or 0 for the same as `port`."""
+
+    port: int
+    name: str = ""
+    target_port: int | str = 0
+    app_protocol: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """v1 Service, TCP ports only; no ports at all means that it takes any (`--backend`, headless)."""
+
+    namespace: str
+    name: str
+    ports: tuple[ServicePort, ...] = ()
+    external_name: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class SlicePort:
+    """A port of an EndpointSlice; 0 means every port."""
+
+    port: int
+    name: str = ""
+    app_protocol: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceEndpoint:
+    """One ready endpoint; its own `port` (from `--backend`) beats the ports of its slice, 0 means none of its own."""
+
+    addresses: tuple[str, ...]
+    port: int = 0
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSlice:
+    """discovery.k8s.io EndpointSlice; `endpoints` are the ready and not terminating ones."""
+
+    namespace: str
+    name: str
+    service: str  # the label kubernetes.io/service-name
+    address_type: str = "IPv4"
+    ports: tuple[SlicePort, ...] = ()
+    endpoints: tuple[SliceEndpoint, ...] = ()
+    origin: Origin = NOWHERE
+
+
+KubeObject: TypeAlias = TrafficSplit | HTTPRouteGroup | Service | EndpointSlice
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """One file as it stands: `broken` means that its newest content is not in force, its last good version is."""
+
+    path: str
+    state: Literal["ok", "broken"]
+    errors: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """Everything the sources hold at one moment, without duplicates, in a stable order."""
+
+    splits: tuple[TrafficSplit, ...] = ()
+    route_groups: tuple[HTTPRouteGroup, ...] = ()
+    services: tuple[Service, ...] = ()
+    slices: tuple[EndpointSlice, ...] = ()
+    sources: tuple[SourceStatus, ...] = ()

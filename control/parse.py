@@ -1,0 +1,77 @@
+"""Nodes to objects: which kinds are ours, what every object has, and who reads the rest.
+
+In: the documents of one file. Out: its objects, and errors in the Report. Kinds that are not ours are skipped in
+silence, near misses of ours (a misspelt kind in our group, an unknown version) are errors. `kind: List` is
+unwrapped.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from milliroute.control import fields, parse_core, parse_smi
+from milliroute.control.fields import Report
+from milliroute.control.metadata import read_metadata
+from milliroute.control.model import KubeObject
+from milliroute.control.nodes import Fields, Node
+
+# smi-spec.io is the group; smi-specs.io is how many tutorials spell it.
+SPLIT_GROUPS = ("split.smi-spec.io", "split.smi-specs.io")
+SPECS_GROUPS = ("specs.smi-spec.io", "specs.smi-specs.io")
+SMI_VERSIONS = ("v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4")
+
+# Kinds of the SMI groups that say nothing about splitting by HTTP.
+_SKIPPED_SMI_KINDS = ("TCPRoute", "UDPRoute")
+
+_SMI_KINDS = {"TrafficSplit": SPLIT_GROUPS, "HTTPRouteGroup": SPECS_GROUPS}
+
+_Reader = Callable[[Fields, Report], KubeObject | None]
+
+_READERS: dict[str, _Reader] = {
+    "TrafficSplit": lambda node, report: parse_smi.traffic_split(node, read_metadata(node, report), report),
+    "HTTPRouteGroup": lambda node, report: parse_smi.route_group(node, read_metadata(node, report), report),
+    "Service": lambda node, report: parse_core.service(node, read_metadata(node, report), report),
+    "EndpointSlice": lambda node, report: parse_core.endpoint_slice(node, read_metadata(node, report), report),
+}
+
+
+def objects(documents: Iterable[Node], report: Report) -> Iterator[KubeObject]:
+    """The objects of ours among the documents; one with an error in it is left out and the error is in `report`."""
+    pending = list(documents)[::-1]
+    while pending:
+        node = pending.pop()
+        found = fields.fields(node, "document", node, report)
+        if found is None:
+            continue
+        kind, version = fields.text(found, "kind", report), fields.text(found, "apiVersion", report)
+        if kind == "List" and version == "v1":
+            pending.extend(fields.items(found, "items", report)[::-1])
+        elif kind and version and _is_ours(kind, version, found, report):
+            yield from _read(kind, found, report)
+
+
+def _read(kind: str, node: Fields, report: Report) -> Iterator[KubeObject]:
+    known_errors = len(report.errors)
+    found = _READERS[kind](node, report)
+    if found is not None and len(report.errors) == known_errors:
+        yield found
+
+
+def _is_ours(kind: str, api_version: str, node: Fields, report: Report) -> bool:
+    if kind == "Service":
+        return api_version == "v1"
+    if kind == "EndpointSlice":
+        return api_version in ("discovery.k8s.io/v1", "discovery.k8s.io/v1beta1")
+    if kind in _SMI_KINDS:
+        return _is_known_version(kind, api_version, node, report)
+    if api_version.partition("/")[0] in SPLIT_GROUPS + SPECS_GROUPS and kind not in _SKIPPED_SMI_KINDS:
+        report.add(node.nodes["kind"], "unknown kind in an SMI group", repr(kind), "TrafficSplit or HTTPRouteGroup")
+    return False
+
+
+def _is_known_version(kind: str, api_version: str, node: Fields, report: Report) -> bool:
+    group, _, version = api_version.partition("/")
+    groups = _SMI_KINDS[kind]
+    if group in groups and version in SMI_VERSIONS:
+        return True
+    want = f"{groups[0]}/{SMI_VERSIONS[0]} to {SMI_VERSIONS[-1]}"
+    report.add(node.nodes["apiVersion"], f"unknown apiVersion of a {kind}", repr(api_version), want)
+    return False

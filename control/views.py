@@ -1,0 +1,90 @@
+"""What a proxy is told of one authority: the messages of destination.proto, one to one, as immutable values.
+
+`snapshot` makes them and `service` turns them into bytes. Two equal views mean the same routing, so a view that did not
+change need not be sent again. Weights are micro-units (1e-6), times are unix milliseconds.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointView:
+    host: str
+    port: int
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BackendView:
+    name: str
+    namespace: str
+    port: int = 0
+    app_protocol: str = ""
+    is_missing: bool = False
+    endpoints: tuple[EndpointView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderMatchView:
+    name: str
+    regex: str
+
+
+@dataclass(frozen=True, slots=True)
+class MatchView:
+    path_regex: str = ""
+    methods: tuple[str, ...] = ()
+    headers: tuple[HeaderMatchView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class WeightView:
+    """`backend` is an index into AuthorityView.backends."""
+
+    backend: int
+    micro: int
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RampView:
+    """`from_micro` has one number per weight, on the scale of the weights; empty when the service does not know."""
+
+    from_micro: tuple[int, ...]
+    start_unix_ms: int
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StickyView:
+    """Exactly one of the three is set."""
+
+    header: str = ""
+    cookie: str = ""
+    client_ip: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SplitView:
+    name: str
+    weights: tuple[WeightView, ...]
+    ramp: RampView | None = None
+    sticky: StickyView | None = None
+    strict_empty_leaf: bool = False
+    source: str = ""
+    apex: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteView:
+    split: SplitView
+    matches: tuple[MatchView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorityView:
+    name: str
+    namespace: str
+    backends: tuple[BackendView, ...]
+    routes: tuple[RouteView, ...]
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,191 @@
+"""The console script: exit codes, one line on stderr, environment names, and `run` with a fake proxy."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from milliroute.control.cli.run import RunConfig, run
+
+MAIN = [sys.executable, "-c", "from milliroute.control.cli import main; main()"]
+SPLIT = """\
+apiVersion: split.smi-specs.io/v1alpha2
+kind: TrafficSplit
+metadata: {name: reviews}
+spec:
+  service: reviews
+  backends:
+  - {service: reviews-v1, weight: 900m}
+  - {service: reviews-v2, weight: 100m}
+"""
+# Nothing listens on the discard port of a loopback address of our own.
+NOBODY = "127.0.0.9:9"
+
+
+def milliroute(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*MAIN, *args], capture_output=True, text=True, timeout=30, check=False, env={**os.environ, **env}
+    )
+
+
+def test_version_is_one_line() -> None:
+    assert milliroute("version").stdout == "milliroute 0.1.0\n"
+
+
+def test_version_loads_nothing_heavy() -> None:
+    code = "import sys; sys.argv = ['milliroute', 'version']; from milliroute.control.cli import main; main();"
+    code += "print(sorted({'click', 'grpc', 'yaml', 'asyncio', 'logging', 'msgspec'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.splitlines()[1] == "[]"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["nonsense"],
+        ["version", "--nonsense"],
+        ["control"],
+        ["run", "--backend", "a=127.0.0.1:1"],
+        ["split", "set", "reviews"],
+        ["split", "set", "reviews", "reviews-v1=-1", "-f", "/dev/null"],
+        ["split", "show", "--admin", "nowhere"],
+    ],
+)
+def test_wrong_usage_exits_with_2(args: list[str]) -> None:
+    done = milliroute(*args)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["split", "show", "--admin", NOBODY],
+        ["split", "set", "reviews", "reviews-v1=1", "-f", "/nonexistent.yaml"],
+        ["split", "set", "reviews", "reviews-v1=1", "--admin", NOBODY],
+        ["control", "-f", "/nonexistent.yaml"],
+    ],
+)
+def test_a_failure_exits_with_1_and_one_line(args: list[str]) -> None:
+    done = milliroute(*args)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("milliroute: ")
+
+
+def test_split_set_prints_each_change_and_takes_its_file_from_the_environment(tmp_path: Path) -> None:
+    path = tmp_path / "split.yaml"
+    path.write_text(SPLIT)
+    done = milliroute("split", "set", "reviews", "reviews-v2=1", MILLIROUTE_FILE=str(path))
+    assert done.stdout.splitlines() == [f"{path}:7 reviews-v1 900m -> 0", f"{path}:8 reviews-v2 100m -> 1"]
+    assert done.returncode == 0
+
+
+def test_all_weights_zero_is_worth_a_word(tmp_path: Path) -> None:
+    path = tmp_path / "split.yaml"
+    path.write_text(SPLIT)
+    done = milliroute("split", "set", "reviews", "reviews-v2=0", "-f", str(path))
+    assert done.returncode == 0
+    assert "all weights are 0" in done.stderr
+
+
+def test_the_proxy_verb_becomes_the_proxy_process() -> None:
+    code = "import os, sys; os.execv = lambda *a: print(a); sys.argv = ['milliroute', 'proxy', '--help', '-x'];"
+    code += "from milliroute.control.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.strip() == repr((sys.executable, [sys.executable, "-m", "milliroute.proxy", "--help", "-x"]))
+
+
+CONFIG = RunConfig(
+    files=(), backends=("a=127.0.0.1:1",), listen=("127.0.0.1:0=a",), control_admin="127.0.0.1:0", workers=2
+)
+
+
+def fake_proxy(code: str) -> tuple[str, ...]:
+    return sys.executable, "-c", code
+
+
+def test_run_gives_the_proxy_its_flags_and_ends_with_its_code(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(CONFIG, fake_proxy("import sys; print(sys.argv[1:]); sys.exit(7)")) == 7
+    words = capfd.readouterr().out
+    assert "'--destination', 'unix:/" in words
+    assert "'--listen', '127.0.0.1:0=a', '--workers', '2'" in words
+
+
+def test_the_socket_of_run_is_private_and_listening_before_the_proxy_starts() -> None:
+    code = (
+        "import os, socket, stat, sys; path = sys.argv[2].removeprefix('unix:');"
+        "socket.socket(socket.AF_UNIX).connect(path);"
+        "sys.exit(stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode) != 0o700)"
+    )
+    assert run(CONFIG, fake_proxy(code)) == 0
+
+
+def test_a_proxy_that_a_signal_ended_is_told_as_a_shell_does() -> None:
+    assert run(CONFIG, fake_proxy("import os; os.kill(os.getpid(), 9)")) == 137
+
+
+DRAINING = """\
+import signal, sys, time
+def drain(*_):
+    print('draining', flush=True)
+    {after}
+signal.signal(signal.SIGTERM, drain)
+signal.signal(signal.SIGINT, lambda *_: sys.exit(99))
+print('up', flush=True)
+time.sleep(20)
+"""
+
+
+def run_in_a_process(after: str) -> subprocess.Popen[str]:
+    code = (
+        "import sys; from tests.control import test_cli as t; from milliroute.control.cli.run import run;"
+        f"sys.exit(run(t.CONFIG, t.fake_proxy({DRAINING.format(after=after)!r})))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_signal_drains_the_proxy(number: signal.Signals) -> None:
+    with run_in_a_process("sys.exit(3)") as process:
+        process.send_signal(number)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "draining\n"
+        assert process.wait(10) == 3
+
+
+@pytest.mark.slow
+def test_a_second_signal_ends_a_drain() -> None:
+    start = time.monotonic()
+    with run_in_a_process("time.sleep(20)") as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "draining\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 137
+    assert time.monotonic() - start < 15
+
+
+def test_control_says_where_it_listens_and_ends_on_sigterm(tmp_path: Path) -> None:
+    (tmp_path / "split.yaml").write_text(SPLIT)
+    args = ["control", "-f", str(tmp_path), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+    with subprocess.Popen([*MAIN, *args], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said = ""
+        while "listening control-admin 127.0.0.1:" not in said:
+            said += process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        said += process.stderr.read()
+        assert process.wait(10) == 0
+    assert "split default/reviews: new, reviews-v1 900m, reviews-v2 100m" in said
+    assert "milliroute: listening grpc 127.0.0.1:" in said
+    assert "Traceback" not in said

@@ -1,0 +1,221 @@
+"""The destination service over a real gRPC channel: what a proxy sees, and what is recorded of it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import grpc
+import pytest
+from grpc import aio
+
+from milliroute.control.api import destination_pb2 as pb
+from milliroute.control.views import AuthorityView
+from tests.control.watching import FakeClock, FakeProxy, FakeState, Running, open_watch, view
+
+REVIEWS = view("reviews", 900_000, 100_000)
+
+
+def reviews(version: int, authority: AuthorityView = REVIEWS) -> FakeState:
+    return FakeState(version, {"reviews.default:9080": (version, authority)})
+
+
+def run(state: FakeState, scenario: Callable[[Running, aio.Channel], Awaitable[None]]) -> Running:
+    running = Running(state, FakeClock())
+
+    async def main() -> None:
+        async with running.channel() as channel:
+            await asyncio.wait_for(scenario(running, channel), 10)
+
+    asyncio.run(main())
+    return running
+
+
+def test_subscribe_is_answered_with_the_key_and_then_its_state() -> None:
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        proxy = FakeProxy(channel)
+        await proxy.hello()
+        resolved, state = await proxy.subscribe("reviews:9080")
+        assert (resolved.authority, resolved.key) == ("reviews:9080", "reviews.default:9080")
+        assert (state.key, state.epoch, state.version) == ("reviews.default:9080", "e1", 4)
+        weights = state.authority.routes[0].split.weights
+        assert [(weight.backend, weight.micro) for weight in weights] == [(0, 900_000), (1, 100_000)]
+
+    run(reviews(4), scenario)
+
+
+def test_a_bare_name_is_looked_up_in_the_namespace_of_the_hello() -> None:
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        proxy = FakeProxy(channel)
+        await proxy.hello(namespace="shop")
+        resolved, state = await proxy.subscribe("reviews")
+        assert resolved.key == "reviews.shop"
+        assert state.WhichOneof("body") == "unknown"
+
+    run(reviews(1), scenario)
+
+
+def test_an_unknown_name_is_told_when_it_comes_to_exist() -> None:
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        proxy = FakeProxy(channel)
+        await proxy.hello()
+        _, state = await proxy.subscribe("reviews:9080")
+        assert state.WhichOneof("body") == "unknown"
+        running.hub.publish(reviews(2))
+        assert (await proxy.state()).authority.name == "reviews"
+
+    run(FakeState(1), scenario)
+
+
+def test_a_text_that_is_no_authority_is_answered_as_unknown() -> None:
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        proxy = FakeProxy(channel)
+        await proxy.hello()
+        resolved, state = await proxy.subscribe("not a name")
+        assert resolved.key == "not a name"
+        assert state.WhichOneof("body") == "unknown"
+        assert running.hub.current("not a name") is None
+
+    run(FakeState(1), scenario)
+
+
+def test_two_words_for_one_key_are_both_answered_and_counted() -> None:
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        proxy = FakeProxy(channel)
+        await proxy.hello()
+        for authority in ("reviews:9080", "reviews.default.svc.cluster.local:9080"):
+            resolved, state = await proxy.subscribe(authority)
+            assert resolved.key == state.key == "reviews.default:9080"
+        await proxy.send(unsubscribe=pb.Unsubscribe(authority="reviews:9080"))
+        running.hub.publish(reviews(2, view("reviews", 1, 1)))
+        assert (await proxy.state()).version == 2
+
+    run(reviews(1), scenario)
+
+
+def test_unsubscribe_ends_the_updates() -> None:
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        proxy = FakeProxy(channel)
+        await proxy.hello()
+        await proxy.subscribe("reviews:9080")
+        await proxy.send(unsubscribe=pb.Unsubscribe(authority="reviews:9080"))
+        await proxy.subscribe("other")
+        assert running.hub.current("reviews.default:9080") is None
+
+    run(reviews(1), scenario)
+
+
+async def ends_with(call: "aio.StreamStreamCall[bytes, bytes]") -> grpc.StatusCode:
+    with pytest.raises(aio.AioRpcError) as ended:
+        await call.read()
+    return ended.value.code()
+
+
+def test_a_stream_that_does_not_begin_with_hello_is_refused() -> None:
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        proxy = FakeProxy(channel)
+        await proxy.send(subscribe=pb.Subscribe(authority="reviews"))
+        assert await ends_with(proxy.call) == grpc.StatusCode.FAILED_PRECONDITION
+
+    run(FakeState(1), scenario)
+
+
+def test_a_second_hello_is_refused() -> None:
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        proxy = FakeProxy(channel)
+        await proxy.hello()
+        await proxy.hello()
+        assert await ends_with(proxy.call) == grpc.StatusCode.FAILED_PRECONDITION
+
+    run(FakeState(1), scenario)
+
+
+def test_garbage_ends_its_own_stream_only() -> None:
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        good = FakeProxy(channel)
+        await good.hello()
+        await good.subscribe("reviews:9080")
+        raw = open_watch(channel)
+        await raw.write(b"\xff\xff garbage")
+        assert await ends_with(raw) == grpc.StatusCode.INVALID_ARGUMENT
+        running.hub.publish(reviews(2, view("reviews", 1, 1)))
+        assert (await good.state()).version == 2
+
+    run(reviews(1), scenario)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  # what is waited for knows nothing of tests
+        await asyncio.sleep(0.001)
+
+
+def test_an_ack_records_the_time_from_publish_to_in_force() -> None:
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        proxy = FakeProxy(channel)
+        await proxy.hello()
+        await proxy.subscribe("reviews:9080")
+        running.clock.unix_ns = 5_000_000_000
+        running.hub.publish(reviews(2, view("reviews", 1, 1)))
+        await proxy.ack(await proxy.state(), applied_unix_ns=5_004_000_000)
+        await until(lambda: running.fleet.acks_total == 1)
+
+    [proxy] = run(reviews(1), scenario).fleet.proxies()
+    status = proxy.keys["reviews.default:9080"]
+    assert (status.sent_version, status.acked_version, status.acked_epoch) == (2, 2, "e1")
+    assert status.propagation_s == pytest.approx(0.004)
+
+
+def test_a_nack_is_kept_with_its_reason() -> None:
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        proxy = FakeProxy(channel)
+        await proxy.hello()
+        _, state = await proxy.subscribe("reviews:9080")
+        await proxy.send(nack=pb.Nack(key=state.key, epoch="e1", version=1, reason="regex ( is not RE2"))
+        await until(lambda: running.fleet.nacks_total == 1)
+
+    [proxy] = run(reviews(1), scenario).fleet.proxies()
+    assert proxy.keys["reviews.default:9080"].nack == "version 1: regex ( is not RE2"
+
+
+def test_a_proxy_that_leaves_is_shown_as_disconnected() -> None:
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        proxy = FakeProxy(channel)
+        await proxy.hello()
+        await proxy.subscribe("reviews:9080")
+        await proxy.call.done_writing()
+        await until(lambda: running.hub.watchers == 0)
+
+    running = run(reviews(1), scenario)
+    [proxy] = running.fleet.proxies()
+    assert (proxy.id, proxy.admin, proxy.connected) == ("p1", "127.0.0.1:4191", False)
+
+
+def test_a_cancelled_stream_leaves_nothing_behind() -> None:
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        proxy = FakeProxy(channel)
+        await proxy.hello()
+        await proxy.subscribe("reviews:9080")
+        proxy.call.cancel()
+        await until(lambda: running.hub.watchers == 0)
+        assert running.hub.current("reviews.default:9080") is None
+
+    run(reviews(1), scenario)
+
+
+def test_the_median_from_publish_to_ack_is_below_ten_milliseconds() -> None:
+    # The wall clock is the subject here. The bar is the issue's; measured 0.6 ms on two shared cores.
+    delays: list[float] = []
+
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        proxy = FakeProxy(channel)
+        await proxy.hello()
+        await proxy.subscribe("reviews:9080")
+        for version in range(2, 102):
+            start = time.perf_counter()
+            running.hub.publish(reviews(version, view("reviews", version, 1)))
+            await proxy.ack(await proxy.state(), 0)
+            await until(lambda acked=version: running.fleet.acks_total == acked - 1)  # type: ignore[misc]
+            delays.append(time.perf_counter() - start)
+
+    run(reviews(1), scenario)
+    assert sorted(delays)[50] < 0.010
+    print(f"publish to ack p50 {sorted(delays)[50] * 1e3:.2f} ms, p99 {sorted(delays)[98] * 1e3:.2f} ms")

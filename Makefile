@@ -19,7 +19,7 @@ lint: $(VENV)/.dev
 
 # mypy sees proxy/ and control/ as milliroute.proxy and milliroute.control through two links.
 types: $(VENV)/.dev .typing/milliroute
-	$(BIN)/mypy -p milliroute.proxy -p milliroute.control -p tests
+	$(BIN)/mypy -p milliroute.proxy -p milliroute.control -p tests -p benchmarks
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks

@@ -29,6 +29,9 @@ class Child(Protocol):
     def exit_code(self) -> int | None:
         """None while it runs; negative: the signal that ended it. Never blocks."""
 
+    def kill(self) -> None:
+        """SIGKILL; nothing when it has ended already."""
+
 
 class ForkedChild:
     __slots__ = ("_code", "pid")
@@ -43,6 +46,11 @@ class ForkedChild:
             self._code = os.waitstatus_to_exitcode(status) if pid else None
         return self._code
 
+    def kill(self) -> None:
+        # Not reaped yet means that the pid is still ours.
+        if self._code is None:
+            os.kill(self.pid, signal.SIGKILL)
+
 
 class SpawnedChild:
     __slots__ = ("_process", "pid")
@@ -53,6 +61,9 @@ class SpawnedChild:
 
     def exit_code(self) -> int | None:
         return self._process.poll()
+
+    def kill(self) -> None:
+        self._process.kill()
 
 
 def fork(

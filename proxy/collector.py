@@ -176,7 +176,9 @@ def _split_families(catalog: Catalog) -> Iterator[Metric]:
 def _configured(catalog: Catalog) -> Iterator[WeightedLeaf]:
     for key, entry in catalog.entries.items():
         state = entry.in_force.update.state if entry.in_force else None
-        for split in distinct_splits(state) if state else ():
+        if state is None:
+            continue
+        for split in distinct_splits(state):
             yield from {leaf.key: leaf for leaf in weighted_leaves(key, state, split)}.values()
 
 

@@ -94,7 +94,7 @@ class Discovery:
         self._unix_ns = unix_ns
         self._rng = rng
         self._down_since_s = now_s()
-        self._failures = 0
+        self.failures = 0
         self._outbox = Mailbox()
         self._has_mail = asyncio.Event()
 
@@ -118,8 +118,8 @@ class Discovery:
                 await self._one_stream()
             except _LostError as lost:
                 self._on_lost(str(lost))
-            await asyncio.sleep(control_delay_s(self._failures, self.down_s(), self._rng))
-            self._failures += 1
+            await asyncio.sleep(control_delay_s(self.failures, self.down_s(), self._rng))
+            self.failures += 1
 
     def _send(self, slot: str, request: bytes) -> None:
         # Without a stream there is nobody to tell: the next one begins with all that is wanted.
@@ -158,7 +158,7 @@ class Discovery:
             if not isinstance(data, bytes):
                 # The status says more than "end of stream", when there is one.
                 raise _LostError(f"ended by the control service ({(await call.code()).name})")
-            self._failures = 0
+            self.failures = 0
             self._receive(data)
 
     async def _write(self, call: "grpc.aio.StreamStreamCall[bytes, bytes]") -> None:

@@ -1,14 +1,13 @@
 """Keeps the workers alive: makes them, restarts the dead, drains or kills them.
 
-In: listening sockets, one set per worker. Out: what workers say (on_up) and their deaths (on_gone) to the owner; messages
-for one worker or for all. It knows nothing of tables. A dead worker's sockets stay open here, so that its successor finds
-the connections in the backlog; in a drain there is no successor.
+In: listening sockets, one set per worker. Out: what workers say (on_up) and their deaths (on_gone) to the owner;
+messages for one worker or for all. It knows nothing of tables. A dead worker's sockets stay open here, so that its
+successor finds the connections in the backlog; in a drain there is no successor.
 """
 
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Sequence
@@ -23,8 +22,7 @@ from milliroute.proxy.workerlink import WorkerLink
 log = logging.getLogger(__name__)
 
 # A worker closes its pipe by dying; one that has not died this long after is stuck and is killed.
-_REAP_S = 1.0
-_REAP_POLL_S = 0.01
+_REAP_POLL_S, _REAP_TRIES = 0.01, 100
 # What a worker may take beyond its grace to report its last counters.
 _DRAIN_SLACK_S = 5.0
 
@@ -58,7 +56,10 @@ class Worker:
 
 
 class Supervisor:
-    """fork_first() before any loop or thread; then start() on the loop; drain() or kill() end it."""
+    """fork_first() before any loop or thread; then start() on the loop; drain() or kill() end it.
+
+    Without fork_first() the first workers are spawned like the later ones.
+    """
 
     def __init__(self, config: ProxyConfig, listening: Sequence[Sequence[socket.socket]], spawn: Spawn = spawn) -> None:
         self.restarts = 0
@@ -80,6 +81,9 @@ class Supervisor:
 
     async def start(self, owner: SupervisorOwner) -> None:
         self._owner = owner
+        if not self._workers:
+            for index, own in enumerate(self._listening):
+                self._admit(index, self._spawn(own, self._config), 0)
         for worker in list(self._workers.values()):
             await self._attach(worker)
 
@@ -143,8 +147,8 @@ class Supervisor:
 
     def kill(self) -> None:
         self.is_draining = True
-        for pid in self.pids:
-            _kill(pid)
+        for worker in self._workers.values():
+            worker.child.kill()
 
     def _admit(self, index: int, made: tuple[Child, socket.socket], early_deaths: int) -> Worker:
         child, pipe = made
@@ -188,12 +192,11 @@ class Supervisor:
         await self._attach(self._admit(index, made, early_deaths))
 
     async def _reap(self, child: Child) -> int:
-        for _ in range(int(_REAP_S / _REAP_POLL_S)):
-            if (code := child.exit_code()) is not None:
-                return code
-            await asyncio.sleep(_REAP_POLL_S)
-        _kill(child.pid)
+        tries = 0
         while (code := child.exit_code()) is None:
+            tries += 1
+            if tries == _REAP_TRIES:
+                child.kill()
             await asyncio.sleep(_REAP_POLL_S)
         return code
 
@@ -210,11 +213,6 @@ class Supervisor:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("supervisor: %r", error, exc_info=error)
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
 
 
 def _describe(code: int) -> str:

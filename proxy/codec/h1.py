@@ -56,23 +56,12 @@ def _end_of_head(buf: bytes, start: int, error: type[ProtocolError]) -> int:
     if end >= 0 and end + 4 - start <= rules.MAX_HEAD_BYTES:
         return end + 4
     if end < 0:
-        _refuse_early(buf, start, error)
+        h1_reference.check_partial(buf[start:], error)
     if end >= 0 or len(buf) - start > rules.MAX_HEAD_BYTES:
         first_line = buf.find(b"\r\n", start, start + rules.MAX_TARGET_BYTES + 64)
         status = 502 if error is BadResponse else 414 if first_line < 0 else 431
         raise error(f"head over {rules.MAX_HEAD_BYTES} bytes", status=status)
     return -1
-
-
-def _refuse_early(buf: bytes, start: int, error: type[ProtocolError]) -> None:
-    """A bare line feed would let a head that never ends wait for its time limit; the first one is enough to refuse."""
-    feed = buf.find(b"\n", start)
-    while feed >= 0:
-        if feed == start or buf[feed - 1] != 0x0D:
-            raise error("line feed without carriage return in the head")
-        feed = buf.find(b"\n", feed + 1)
-    if error is BadResponse and not buf.startswith(b"HTTP/1."[: len(buf)]):
-        raise error("not an HTTP/1 response")
 
 
 FAST = H1Codec(_fast_request, _fast_response, h1_body.make_body)

@@ -19,7 +19,7 @@ MAX_EXTENSION_BYTES = 256
 MAX_EXTENSIONS_BYTES = 16 * 1024
 MAX_TRAILER_BYTES = 8 * 1024
 
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:[ \t]*;" + rules.VALUE + rb"*+)?)\r\n")
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})((?:;" + rules.VALUE + rb"*+)?)\r\n")
 _TRAILERS = re.compile(rb"(?:" + rules.TOKEN + rb"++:" + rules.VALUE + rb"*+\r\n)*+\r\n")
 # The longest size line: 16 digits, an extension, CRLF.
 _MAX_SIZE_LINE = 16 + MAX_EXTENSION_BYTES + 2
@@ -150,8 +150,9 @@ class ChunkedBody:
         section = _TRAILERS.match(buf, pos)
         if section is None:
             return self._incomplete_trailers(buf, pos)
+        trailers = allowed_trailers(section[0])
         if not self._decode:
-            out.append(b"0\r\n" + allowed_trailers(section[0]))
+            out.append(b"0\r\n" + trailers)
         self.is_done = True
         return section.end()
 
@@ -173,22 +174,28 @@ class ChunkedBody:
             raise ProtocolError("chunk extensions too long")
 
 
-_PARTIAL_SIZE_LINE = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:[ \t]*+(?:;" + rules.VALUE + rb"*+)?)?\r?)?")
+_PARTIAL_SIZE_LINE = re.compile(rb"(?:[0-9A-Fa-f]{1,16}(?:;" + rules.VALUE + rb"*+)?\r?)?")
 
 
 def allowed_trailers(section: bytes) -> bytes:
     """The trailer section without the fields that may not come there; ends in the empty line."""
     if section == b"\r\n":
         return section
-    if section.count(b"\n") > rules.MAX_FIELDS + 1:
-        raise ProtocolError(f"over {rules.MAX_FIELDS} trailers")
-    lines = section[:-4].split(b"\r\n")
-    kept = [line for line in lines if line[: line.index(b":")].lower() not in rules.FORBIDDEN_TRAILERS]
+    if len(section) > MAX_TRAILER_BYTES or section.count(b"\n") > rules.MAX_FIELDS + 1:
+        raise ProtocolError(f"trailers over {MAX_TRAILER_BYTES} bytes or {rules.MAX_FIELDS} fields")
+    kept = [line for line in section[:-4].split(b"\r\n") if _may_trail(line[: line.index(b":")].lower())]
     return b"".join(line + b"\r\n" for line in kept) + b"\r\n"
 
 
+def _may_trail(name: bytes) -> bool:
+    return name not in rules.FORBIDDEN_TRAILERS and not rules.is_order(name)
+
+
 class H11Body:
-    """The same by h11: the strict reader checks, h11 reads, and what h11 read is written out anew."""
+    """The same by h11: the strict reader checks, h11 reads what that lets through, and what h11 read is written anew.
+
+    Not the raw bytes: h11 takes apart even trailers that are dropped, and raises on one that names a framing field.
+    """
 
     __slots__ = ("_connection", "_decode", "_is_chunked", "_strict", "is_done")
 
@@ -200,15 +207,15 @@ class H11Body:
         framing = b"transfer-encoding: chunked" if self._is_chunked else b"content-length: %d" % length
         self._connection.receive_data(b"POST / HTTP/1.1\r\nhost: h\r\n" + framing + b"\r\n\r\n")
         self._connection.next_event()
-        self.is_done = False
+        self.is_done = length == 0
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        if not data:
-            return b"", b""  # h11 would take it for the end of the connection
-        _, rest = self._strict.feed(data)
+        allowed, rest = self._strict.feed(data)
+        if not allowed:
+            return b"", rest  # h11 would take nothing for the end of the connection
         out: list[bytes] = []
         try:
-            self._connection.receive_data(data[: len(data) - len(rest)] if rest else data)
+            self._connection.receive_data(allowed)
             while not self.is_done:
                 event = self._connection.next_event()
                 if isinstance(event, h11.Data):

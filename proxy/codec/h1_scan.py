@@ -10,7 +10,7 @@ lower-cased head for literal names costs half of a case-insensitive search (1.2-
 import re
 
 from milliroute.proxy.codec import rules
-from milliroute.proxy.message import RequestHead, ResponseHead
+from milliroute.proxy.message import Fields, RequestHead, ResponseHead
 
 # Possessive quantifiers: nothing is ever given back, so a hostile head costs no more than a plain one.
 _FIELDS = rb"((?:" + rules.TOKEN + rb"++:" + rules.VALUE + rb"*+\r\n)*+)\r\n"
@@ -20,10 +20,11 @@ _RESPONSE = re.compile(rb"HTTP/1\.1 ([2-5][0-9][0-9]) " + rules.VALUE + rb"*+\r\
 
 
 def _finder(names: tuple[bytes, ...], extra: bytes = b"") -> "re.Pattern[bytes]":
-    return re.compile(rb"\r\n(" + b"|".join(names) + extra + rb"):[ \t]*+([^\r]*)")
+    # Of the white space before a value only the one usual space is taken: a framing value with more is not plain.
+    return re.compile(rb"\r\n(" + b"|".join(names) + extra + rb"): ?([^\r]*)")
 
 
-_find_in_request = _finder(rules.REQUEST_NAMES, rb"|l5d-[^:]*").findall
+_find_in_request = _finder(rules.REQUEST_NAMES, rb"|l5d[-_][^:]*").findall
 _find_in_response = _finder(rules.RESPONSE_NAMES).findall
 _match_request = _REQUEST.match
 _match_response = _RESPONSE.match
@@ -42,18 +43,39 @@ def scan_request(buf: bytes) -> tuple[RequestHead, int] | None:
     method, target, _ = match.groups()
     if len(target) > rules.MAX_TARGET_BYTES:
         return None
-    found = _find_in_request(wire.lower())
+    lowered = wire.lower()
+    found = _find_in_request(lowered)
     if len(found) == 1 and found[0][0] == b"host" and method != b"CONNECT":
         # Most requests: no body, nothing that stays on this hop.
-        host = found[0][1].rstrip(b" \t")
+        host = found[0][1]
         if not rules.is_host(host):
             return None
         return RequestHead(method, target, host, wire), end
+    if not _is_plainly_framed(found, wire, lowered):
+        return None
     return _judge(method, target, found, wire), end
 
 
-def _judge(method: bytes, target: bytes, found: list[tuple[bytes, bytes]], wire: bytes) -> RequestHead:
-    fields = [(name, value.rstrip(b" \t")) for name, value in found]
+def _is_plainly_framed(found: Fields, wire: bytes, lowered: bytes) -> bool:
+    """What frames the body goes on as it came only in the spelling that no parser reads in two ways: a decimal number
+    without leading zeros, `chunked` in lower case, no white space but the one space.
+    """
+    for name, value in found:
+        if name == b"content-length" and not _is_plain_length(value):
+            return False
+        if name == b"transfer-encoding":
+            begin = lowered.find(b"\r\ntransfer-encoding:") + 20
+            if not wire.startswith((b" chunked\r\n", b"chunked\r\n"), begin):
+                return False
+    return True
+
+
+def _is_plain_length(value: bytes) -> bool:
+    return value.isdigit() and len(value) <= rules.MAX_LENGTH_DIGITS and (value[0] != 0x30 or value == b"0")
+
+
+def _judge(method: bytes, target: bytes, found: Fields, wire: bytes) -> RequestHead:
+    fields = [(name, value.strip(b" \t")) for name, value in found]
     verdict = rules.judge_request(method, fields, is_http10=False)
     if verdict.drop:
         wire = without(wire, verdict.drop, verdict.upgrade)
@@ -70,17 +92,18 @@ def scan_response(buf: bytes, method: bytes) -> tuple[ResponseHead, int] | None:
     if match is None:
         return None
     end = match.end()
-    if end > rules.MAX_HEAD_BYTES:
+    wire = buf if end == len(buf) else buf[:end]
+    if end > rules.MAX_HEAD_BYTES or wire.count(b"\n") > rules.MAX_FIELDS + 2:
         return None
-    wire = buf[:end]
     status = int(match[1])
-    found = _find_in_response(wire.lower())
+    lowered = wire.lower()
+    found = _find_in_response(lowered)
     if len(found) == 1 and found[0][0] == b"content-length" and status != 204 and method != b"HEAD" and status != 304:
-        length = found[0][1].rstrip(b" \t")
-        if not length.isdigit() or len(length) > rules.MAX_LENGTH_DIGITS:
-            return None
-        return ResponseHead(status, wire, int(length), True), end
-    fields = [(name, value.rstrip(b" \t")) for name, value in found]
+        length = found[0][1]
+        return (ResponseHead(status, wire, int(length), True), end) if _is_plain_length(length) else None
+    if not _is_plainly_framed(found, wire, lowered):
+        return None
+    fields = [(name, value.strip(b" \t")) for name, value in found]
     verdict = rules.judge_response(status, method, fields, is_http10=False, may_upgrade=False)
     if verdict.drop:
         wire = without(wire, verdict.drop, b"")

@@ -29,10 +29,12 @@ REQUEST_NAMES = (
 RESPONSE_NAMES = (
     b"connection", b"content-length", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade",
 )  # fmt: skip
-# Fields that are never passed on, whether nominated or not. l5d-* requests orders to proxies: never from a client.
+# Fields that are never passed on, whether nominated or not.
 HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"http2-settings"))
 # Connection may not nominate these away: removing them would change what the message means (abuse since 2019).
-_NEVER_NOMINATED = frozenset((b"host", b"content-length", b"transfer-encoding", b"content-type", b"authorization"))
+_NEVER_NOMINATED = frozenset((
+    b"host", b"content-length", b"transfer-encoding", b"content-type", b"authorization", b"expect",
+))  # fmt: skip
 # Fields that may not come as trailers (RFC 9110 section 6.5.1): framing, routing, authentication, content format.
 FORBIDDEN_TRAILERS = HOP_BY_HOP | frozenset((
     b"age", b"authorization", b"cache-control", b"content-encoding", b"content-length", b"content-range",
@@ -77,8 +79,13 @@ def is_host(value: bytes) -> bool:
     return _HOST.fullmatch(value) is not None
 
 
+def is_order(name: bytes) -> bool:
+    """l5d-* fields are orders to proxies and identities: never from a client. CGI-like backends read _ as -."""
+    return name.startswith((b"l5d-", b"l5d_"))
+
+
 def judge_request(method: bytes, fields: Fields, *, is_http10: bool) -> RequestVerdict:
-    """fields: those whose names are REQUEST_NAMES or begin with l5d-; raises RequestRefused."""
+    """fields: those whose names are REQUEST_NAMES or `is_order`; raises RequestRefused."""
     if method == b"CONNECT":
         raise RequestRefused("CONNECT is not offered", status=501)
     verdict = RequestVerdict()
@@ -93,6 +100,8 @@ def judge_request(method: bytes, fields: Fields, *, is_http10: bool) -> RequestV
     if b"upgrade" in nominated and by_name.get(b"upgrade") == [b"websocket"] and not is_http10:
         verdict.upgrade = b"websocket" if method == b"GET" and verdict.length == 0 else b""
     verdict.drop = _dropped(by_name, nominated)
+    if is_http10 and b"expect" in by_name:
+        verdict.drop |= {b"expect"}  # ignored below, but the next hop is HTTP/1.1 and would obey it
     return verdict
 
 
@@ -118,6 +127,8 @@ def judge_response(
         # RFC 9110 sections 8.6 and RFC 9112 6.1: neither field may stand here; a client could wait for a body.
         verdict.drop |= {b"content-length", b"transfer-encoding"} & by_name.keys()
     verdict.length = 0 if has_no_body else length
+    if verdict.length == UNTIL_CLOSE:
+        verdict.is_reusable = False
     return verdict
 
 
@@ -161,7 +172,7 @@ def _judge_expect(values: list[bytes], verdict: RequestVerdict, is_http10: bool)
 
 
 def _dropped(by_name: dict[bytes, list[bytes]], nominated: list[bytes]) -> frozenset[bytes]:
-    drop = {name for name in by_name if name in HOP_BY_HOP or name.startswith(b"l5d-")}
+    drop = {name for name in by_name if name in HOP_BY_HOP or is_order(name)}
     if nominated:
         drop.update(name for name in nominated if name not in _NEVER_NOMINATED)
     return frozenset(drop)

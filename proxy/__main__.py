@@ -1,0 +1,194 @@
+"""`python -m milliroute.proxy ARGS`: argv and environment to a ProxyConfig, then the agent.
+
+Flag > environment (MILLIROUTE_SOME_FLAG) > default. Exit codes: 0 drained, 1 something could not be had, 2 usage; an
+error is one line on stderr: the value seen and the value wanted.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn, TypeVar, cast
+
+from milliroute.proxy import config as defaults
+from milliroute.proxy.config import Codec, HostPort, Listener, ProxyConfig, Timeouts, parse_host_port, parse_listener
+from milliroute.proxy.errors import ConfigError
+from milliroute.proxy.logs import LEVELS, configure_logs
+
+T = TypeVar("T")
+
+# One per core is useful; more than this is a typing error and not a machine.
+MAX_WORKERS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """default: as text; None: it must be given. is_repeated: given again, or comma-separated in its variable."""
+
+    name: str
+    meta: str
+    default: str | None
+    text: str
+    is_repeated: bool = False
+
+    @property
+    def variable(self) -> str:
+        return "MILLIROUTE_" + self.name.upper().replace("-", "_")
+
+
+FLAGS = (
+    Flag("destination", "ADDRESS", None, "control service: HOST:PORT or unix:PATH"),
+    Flag("listen", "HOST:PORT[=APEX]", None, "where to take requests; may be given again", is_repeated=True),
+    Flag("admin", "HOST:PORT", defaults.DEFAULT_ADMIN, "metrics, readiness, /splits; 'none' for none"),
+    Flag("workers", "N", "1", "worker processes"),
+    Flag("codec", "fast|reference", "fast", "reference: every message through h11"),
+    Flag("namespace", "NS", "default", "where a bare service name is looked up"),
+    Flag("id", "ID", "", "name of this proxy; HOSTNAME-PID when not given"),
+    Flag("grace-s", "S", str(defaults.DEFAULT_GRACE_S), "what runs may finish this long after SIGTERM"),
+    Flag("connect-timeout-s", "S", str(defaults.DEFAULT_CONNECT_TIMEOUT_S), "to an endpoint"),
+    Flag("response-timeout-s", "S", str(defaults.DEFAULT_RESPONSE_TIMEOUT_S), "until an answer begins; 0: no limit"),
+    Flag("header-timeout-s", "S", str(defaults.DEFAULT_HEADER_TIMEOUT_S), "for a request's head"),
+    Flag("idle-timeout-s", "S", str(defaults.DEFAULT_IDLE_TIMEOUT_S), "between requests of one connection"),
+    Flag("log-level", "|".join(LEVELS), "info", "what to log"),
+    Flag("state-dir", "DIR", "", "keep the last tables here, to serve after a restart without the control service"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    config: ProxyConfig
+    log_level: str
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
+    """Raises ConfigError; SystemExit(0) for --help."""
+    given = _given(argv, environ)
+    workers = _convert("workers", given["workers"], _workers)
+    config = ProxyConfig(
+        proxy_id=_last(given["id"]) or f"{os.uname().nodename}-{os.getpid()}",
+        destination=_convert("destination", given["destination"], _destination),
+        listeners=tuple(_convert("listen", [text], parse_listener) for text in given["listen"]),
+        admin=_convert("admin", given["admin"], _admin),
+        workers=workers,
+        codec=cast("Codec", _convert("codec", given["codec"], _one_of("fast", "reference"))),
+        namespace=_last(given["namespace"]),
+        grace_s=_convert("grace-s", given["grace-s"], _seconds),
+        timeouts=_timeouts(given),
+        state_dir=_last(given["state-dir"]),
+    )
+    _check_listeners(config.listeners)
+    return Options(config, _convert("log-level", given["log-level"], _one_of(*LEVELS)))
+
+
+def main(argv: Sequence[str]) -> int:
+    try:
+        options = parse(argv, os.environ)
+        configure_logs(options.log_level)
+        # After the arguments are known to be good: the data path's modules take 0.1 s to import.
+        from milliroute.proxy import agent, worker
+
+        return agent.run(options.config, worker.main)
+    except ConfigError as error:
+        print(f"milliroute: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+
+
+def _given(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, list[str]]:
+    text = "Route and split requests by the tables of a control service."
+    parser = _Parser(prog="milliroute proxy", description=text, allow_abbrev=False)
+    for flag in FLAGS:
+        note = f"{flag.text} [${flag.variable}]"
+        parser.add_argument(f"--{flag.name}", metavar=flag.meta, action="append", default=None, help=note)
+    parsed = vars(parser.parse_args(argv))
+    return {flag.name: _values(flag, parsed[flag.name.replace("-", "_")], environ) for flag in FLAGS}
+
+
+def _values(flag: Flag, from_argv: list[str] | None, environ: Mapping[str, str]) -> list[str]:
+    if from_argv:
+        return from_argv
+    if text := environ.get(flag.variable):
+        return [part.strip() for part in text.split(",")] if flag.is_repeated else [text]
+    if flag.default is None:
+        raise ConfigError(f"saw no --{flag.name} (nor {flag.variable}), wanted --{flag.name} {flag.meta}")
+    return [flag.default]
+
+
+def _last(values: list[str]) -> str:
+    return values[-1]
+
+
+def _convert(name: str, values: list[str], convert: Callable[[str], T]) -> T:
+    try:
+        return convert(values[-1])
+    except ConfigError as error:
+        raise ConfigError(f"--{name}: {error}") from error
+
+
+def _timeouts(given: Mapping[str, list[str]]) -> Timeouts:
+    return Timeouts(
+        connect_s=_convert("connect-timeout-s", given["connect-timeout-s"], _seconds),
+        response_s=_convert("response-timeout-s", given["response-timeout-s"], _seconds),
+        header_s=_convert("header-timeout-s", given["header-timeout-s"], _seconds),
+        idle_s=_convert("idle-timeout-s", given["idle-timeout-s"], _seconds),
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    # A day: longer is a unit mistaken. NaN compares false.
+    if not 0.0 <= value <= 86_400.0:
+        raise ConfigError(f"saw {text!r}, wanted seconds from 0 to 86400")
+    return value
+
+
+def _workers(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MAX_WORKERS):
+        raise ConfigError(f"saw {text!r}, wanted a number from 1 to {MAX_WORKERS}")
+    return int(text)
+
+
+def _destination(text: str) -> str:
+    if text.startswith("unix:"):
+        if text == "unix:":
+            raise ConfigError(f"saw {text!r}, wanted unix:PATH")
+        return text
+    address = parse_host_port(text)
+    if address.port == 0:
+        raise ConfigError(f"saw {text!r}, wanted a port from 1 to 65535")
+    return str(HostPort("127.0.0.1", address.port) if text.startswith(":") else address)
+
+
+def _admin(text: str) -> HostPort | None:
+    return None if text == "none" else parse_host_port(text)
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def convert(text: str) -> str:
+        if text not in choices:
+            raise ConfigError(f"saw {text!r}, wanted one of {', '.join(choices)}")
+        return text
+
+    return convert
+
+
+def _check_listeners(listeners: Sequence[Listener]) -> None:
+    seen: set[HostPort] = set()
+    for listener in listeners:
+        if listener.address in seen and listener.address.port:
+            raise ConfigError(f"--listen: saw {listener.address} twice, wanted each address once")
+        seen.add(listener.address)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

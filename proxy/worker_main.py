@@ -1,0 +1,25 @@
+"""`python -m milliroute.proxy.worker_main PIPE_FD LISTEN_FDS CONFIG_JSON`: a worker started by exec and not by fork.
+
+Only the agent starts it (children.spawn); the arguments are its own, so what does not decode is a bug and raises.
+"""
+
+import sys
+
+import msgspec
+
+from milliroute.proxy import worker
+from milliroute.proxy.children import shield_from_terminal
+from milliroute.proxy.config import ProxyConfig
+from milliroute.proxy.logs import configure_logs
+
+
+def main(argv: list[str]) -> None:
+    shield_from_terminal()
+    pipe_fd, listen_fds, config = argv
+    parsed = msgspec.json.decode(config, type=ProxyConfig)
+    configure_logs("info")
+    worker.main(int(pipe_fd), [int(fd) for fd in listen_fds.split(",")], parsed)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,17 @@
+"""No failed request and no wrong backend while the weights change under full load."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import flips
+
+
+@pytest.mark.slow
+def test_no_request_fails_or_goes_astray_while_weights_flip_every_200_ms(tmp_path: Path) -> None:
+    outcome = flips.run(tmp_path, seconds=20)
+    assert len(outcome.flips) > 20
+    assert len(outcome.records) > 1000
+    assert outcome.failed() == []
+    assert outcome.misrouted() == []
+    assert {record.body for record in outcome.records} == {"reviews-v1", "reviews-v2"}

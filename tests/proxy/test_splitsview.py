@@ -1,0 +1,98 @@
+"""GET /splits: configured against observed."""
+
+import msgspec
+import pytest
+
+from milliroute.proxy.catalog import Catalog
+from milliroute.proxy.ipc import Applied
+from milliroute.proxy.ledger import Ledger
+from milliroute.proxy.splitsview import authorities_view, format_weight
+from milliroute.proxy.state import AuthorityState, RampState, RouteState, SplitState, StickyState, WeightState
+from tests.proxy.samples import KEY, backend, leaf_delta, offer, state, stats
+
+
+def catalog_with(body: AuthorityState | None) -> Catalog:
+    catalog = Catalog()
+    catalog.watch("reviews:9080", 0.0)
+    catalog.resolve("reviews:9080", KEY)
+    catalog.offer(offer(3, body, is_known=body is not None))
+    catalog.applied(1, Applied(KEY, "e1", 3, 5_000), [1])
+    return catalog
+
+
+def test_an_authority_has_the_shape_of_the_interface_document() -> None:
+    ledger = Ledger()
+    ledger.add(1, stats(leaf_delta("reviews-v1", 9), leaf_delta("reviews-v2", 1, status=500)))
+    (view,) = msgspec.to_builtins(authorities_view(catalog_with(state()), ledger))
+    split = view.pop("splits")[0]
+    assert view == {
+        "authority": KEY,
+        "known": True,
+        "epoch": "e1",
+        "version": 3,
+        "published_unix_ns": 1_000,
+        "applied_unix_ns": 5_000,
+        "warnings": [],
+    }
+    v1, v2 = split.pop("leaves")
+    assert split == {
+        "name": "default/reviews",
+        "apex": "reviews",
+        "source": "split.yaml:1",
+        "ramp": None,
+        "sticky": None,
+    }
+    assert v1 == {
+        "leaf": "reviews-v1",
+        "weight": "900m",
+        "weight_micro": 900_000,
+        "share": 0.9,
+        "endpoints": 1,
+        "state": "ok",
+        "requests": 9,
+        "observed_share": 0.9,
+        "successes": 9,
+        "failures": 0,
+        "p50_ms": 0.5,
+        "p99_ms": pytest.approx(0.99),
+    }
+    assert (v2["observed_share"], v2["successes"], v2["failures"]) == (0.1, 0, 1)
+
+
+def test_without_requests_the_observed_numbers_are_null() -> None:
+    (view,) = authorities_view(catalog_with(state()), Ledger())
+    leaf = view.splits[0].leaves[0]
+    assert (leaf.requests, leaf.observed_share, leaf.p50_ms, leaf.p99_ms) == (0, None, None, None)
+
+
+def test_an_unknown_authority_is_listed_as_such() -> None:
+    (view,) = authorities_view(catalog_with(None), Ledger())
+    assert (view.known, view.splits) == (False, [])
+
+
+def test_a_leaf_says_whether_it_is_empty_or_missing() -> None:
+    split = SplitState("s", [WeightState(0, 1), WeightState(1, 1), WeightState(2, 0)])
+    backends = [backend("a", 0), backend("b", 0, is_missing=True), backend("c", 2)]
+    body = AuthorityState("reviews", "default", backends, [RouteState(split)])
+    (view,) = authorities_view(catalog_with(body), Ledger())
+    assert [(leaf.state, leaf.endpoints) for leaf in view.splits[0].leaves] == [("empty", 0), ("missing", 0), ("ok", 2)]
+    assert view.splits[0].apex == "reviews"
+
+
+def test_all_zero_weights_have_no_share() -> None:
+    (view,) = authorities_view(catalog_with(state(0, 0)), Ledger())
+    assert [leaf.share for leaf in view.splits[0].leaves] == [0.0, 0.0]
+
+
+def test_ramp_and_sticky_are_shown() -> None:
+    split = SplitState("s", [WeightState(0, 1)], RampState([5], 7, 9), StickyState(cookie="c"))
+    body = AuthorityState("reviews", "default", [backend("a")], [RouteState(split)])
+    (view,) = authorities_view(catalog_with(body), Ledger())
+    assert view.splits[0].ramp == {"from_micro": [5], "start_unix_ms": 7, "duration_ms": 9}
+    assert view.splits[0].sticky == {"cookie": "c"}
+
+
+@pytest.mark.parametrize(("micro", "text"), [(2_000_000, "2"), (1_500_000, "1500m"), (1, "1u"), (0, "0")])
+def test_a_weight_without_its_text_is_written_as_a_quantity(micro: int, text: str) -> None:
+    assert format_weight(WeightState(0, micro)) == text
+    assert format_weight(WeightState(0, micro, "as written")) == "as written"

@@ -101,17 +101,20 @@ class Catalog:
 
     def watch(self, authority: str, now_s: float, *, is_pinned: bool = False) -> WatchOutcome:
         """A client named it, or (pinned) a listener is for it: a pinned one is never evicted."""
-        if wanted := self.wanted.get(authority):
+        if wanted := self.wanted.pop(authority, None):
+            # To the end: the order of the dict is that of asking.
             wanted.asked_s = now_s
+            self.wanted[authority] = wanted
             return WatchOutcome()
         if len(authority) > MAX_AUTHORITY_CHARS:
             return WatchOutcome(is_refused=True)
         evicted: tuple[str, ...] = ()
         if len(self.wanted) >= self._max_watched and not is_pinned:
-            evicted = tuple(sorted(self._unknown(), key=lambda name: self.wanted[name].asked_s)[:1])
-            if not evicted:
+            oldest = next(self._unknown(), None)
+            if oldest is None:
                 return WatchOutcome(is_refused=True)
-            self.forget(evicted[0])
+            self.forget(oldest)
+            evicted = (oldest,)
         self.wanted[authority] = Wanted(now_s, is_pinned)
         return WatchOutcome(is_new=True, evicted=evicted)
 
@@ -199,6 +202,7 @@ class Catalog:
         return entry is not None and entry.is_known
 
     def _unknown(self) -> Iterator[str]:
+        """The one longest not asked for comes first."""
         for authority, wanted in self.wanted.items():
             entry = self.entries.get(wanted.key)
             is_unknown = entry is None or (entry.newest.update.state is None and not entry.is_known)

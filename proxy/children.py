@@ -17,6 +17,7 @@ from typing import NoReturn, Protocol
 import msgspec
 
 from milliroute.proxy.config import ProxyConfig
+from milliroute.proxy.logs import current_level
 
 # worker.main: pipe fd, listening fds, config; ends by SystemExit.
 RunWorker = Callable[[int, list[int], ProxyConfig], None]
@@ -93,7 +94,12 @@ def spawn(listening: Sequence[socket.socket], config: ProxyConfig) -> tuple[Chil
     ours, theirs = socket.socketpair()
     with theirs:
         fds = [theirs.fileno(), *(sock.fileno() for sock in listening)]
-        arguments = [str(fds[0]), ",".join(str(fd) for fd in fds[1:]), msgspec.json.encode(config).decode()]
+        arguments = [
+            str(fds[0]),
+            ",".join(str(fd) for fd in fds[1:]),
+            msgspec.json.encode(config).decode(),
+            current_level(),
+        ]
         command = [sys.executable, "-m", WORKER_MODULE, *arguments]
         try:
             process = subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)

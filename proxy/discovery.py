@@ -118,6 +118,10 @@ class Discovery:
                 await self._one_stream()
             except _LostError as lost:
                 self._on_lost(str(lost))
+            except Exception as error:
+                # A bug of ours met by one table must not end the proxy: a dead agent drains its workers.
+                log.exception("control stream failed")
+                self._on_lost(repr(error))
             await asyncio.sleep(control_delay_s(self.failures, self.down_s(), self._rng))
             self.failures += 1
 

@@ -1,4 +1,4 @@
-"""`python -m milliroute.proxy.worker_main PIPE_FD LISTEN_FDS CONFIG_JSON`: a worker started by exec and not by fork.
+"""A worker started by exec and not by fork: `python -m milliroute.proxy.worker_main PIPE_FD LISTEN_FDS CONFIG LEVEL`.
 
 Only the agent starts it (children.spawn); the arguments are its own, so what does not decode is a bug and raises.
 """
@@ -15,9 +15,9 @@ from milliroute.proxy.logs import configure_logs
 
 def main(argv: list[str]) -> None:
     shield_from_terminal()
-    pipe_fd, listen_fds, config = argv
+    pipe_fd, listen_fds, config, log_level = argv
     parsed = msgspec.json.decode(config, type=ProxyConfig)
-    configure_logs("info")
+    configure_logs(log_level)
     worker.main(int(pipe_fd), [int(fd) for fd in listen_fds.split(",")], parsed)
 
 

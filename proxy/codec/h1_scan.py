@@ -10,7 +10,7 @@ lower-cased head for literal names costs half of a case-insensitive search (1.2-
 import re
 
 from milliroute.proxy.codec import rules
-from milliroute.proxy.message import Fields, RequestHead, ResponseHead
+from milliroute.proxy.message import CHUNKED, Fields, RequestHead, ResponseHead
 
 # Possessive quantifiers: nothing is ever given back, so a hostile head costs no more than a plain one.
 _FIELDS = rb"((?:" + rules.TOKEN + rb"++:" + rules.VALUE + rb"*+\r\n)*+)\r\n"
@@ -24,6 +24,7 @@ def _finder(names: tuple[bytes, ...], extra: bytes = b"") -> "re.Pattern[bytes]"
     return re.compile(rb"\r\n(" + b"|".join(names) + extra + rb"): ?([^\r]*)")
 
 
+_FRAMING = (b"content-length", b"transfer-encoding")
 _find_in_request = _finder(rules.REQUEST_NAMES, rb"|l5d[-_][^:]*").findall
 _find_in_response = _finder(rules.RESPONSE_NAMES).findall
 _match_request = _REQUEST.match
@@ -98,11 +99,12 @@ def scan_response(buf: bytes, method: bytes) -> tuple[ResponseHead, int] | None:
     status = int(match[1])
     lowered = wire.lower()
     found = _find_in_response(lowered)
-    if len(found) == 1 and found[0][0] == b"content-length" and status != 204 and method != b"HEAD" and status != 304:
-        length = found[0][1]
-        return (ResponseHead(status, wire, int(length), True), end) if _is_plain_length(length) else None
     if not _is_plainly_framed(found, wire, lowered):
         return None
+    if len(found) == 1 and found[0][0] in _FRAMING and status != 204 and method != b"HEAD" and status != 304:
+        # Most responses: a body, nothing that stays on this hop.
+        length = CHUNKED if found[0][0] == b"transfer-encoding" else int(found[0][1])
+        return ResponseHead(status, wire, length, True), end
     fields = [(name, value.strip(b" \t")) for name, value in found]
     verdict = rules.judge_response(status, method, fields, is_http10=False, may_upgrade=False)
     if verdict.drop:

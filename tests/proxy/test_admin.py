@@ -21,8 +21,8 @@ def get(path: str, **headers: str) -> Request:
     return Request("GET", path, headers)
 
 
-def post(path: str, *, is_loopback: bool = True, **headers: str) -> Request:
-    return Request("POST", path, {name.replace("_", "-"): value for name, value in headers.items()}, b"", is_loopback)
+def post(path: str, headers: dict[str, str] | None = None, *, is_loopback: bool = True) -> Request:
+    return Request("POST", path, headers or {}, b"", is_loopback)
 
 
 def test_a_known_path_is_answered_and_another_is_404() -> None:
@@ -41,9 +41,9 @@ def test_orders_are_taken_from_loopback_only() -> None:
     assert answer(ROUTES, post("/order", is_loopback=False)).status == 403
 
 
-@pytest.mark.parametrize("header", ["origin", "sec_fetch_site"])
+@pytest.mark.parametrize("header", ["origin", "sec-fetch-site"])
 def test_orders_are_not_taken_from_a_page_in_a_browser(header: str) -> None:
-    assert answer(ROUTES, post("/order", **{header: "https://evil.example"})).status == 403
+    assert answer(ROUTES, post("/order", {header: "https://evil.example"})).status == 403
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,24 @@
-"""The agent, the proxy's parent process: opens listeners, makes workers, holds the control stream, serves admin.
+"""The agent, the proxy's parent process: tells the workers what the control service says, and it what they answer.
 
 Flow of a table: discovery -> catalog (is it news?) -> all workers -> their Applied -> catalog (is it in force?) ->
-ledger (counts begin anew), state directory, Ack. The rule: no grpc, protobuf, prometheus_client or event loop before
-fork_first(), because a fork of a process with threads is unsafe; they are imported inside functions, after it.
+ledger (counts begin anew), state directory, Ack. Whatever needs grpc, protobuf or prometheus_client is imported inside
+functions, because this module is there before the workers are forked (launch).
 """
 
 import asyncio
 import logging
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from random import Random
 from typing import TYPE_CHECKING
 
-from milliroute.proxy import listening
 from milliroute.proxy.admin import AdminServer
 from milliroute.proxy.catalog import Accepted, Catalog, Novelty, Offer, Refused, Verdict, entry_update
-from milliroute.proxy.children import RunWorker
-from milliroute.proxy.config import HostPort, ProxyConfig
+from milliroute.proxy.config import ProxyConfig
 from milliroute.proxy.ipc import MAX_FRAME_BYTES, Alias, Applied, Down, Forget, Stats, Up, Update, Watch, encode
-from milliroute.proxy.keeper import Keeper
 from milliroute.proxy.ledger import Ledger
 from milliroute.proxy.splitsview import ControlView, SplitsView, authorities_view
-from milliroute.proxy.statedir import Kept, StateDir
 from milliroute.proxy.supervisor import Supervisor
 from milliroute.proxy.surface import routes
 
@@ -32,6 +26,8 @@ if TYPE_CHECKING:
     from milliroute.proxy.collector import Sources, Vitals
     from milliroute.proxy.destination import Resolved
     from milliroute.proxy.discovery import Discovery
+    from milliroute.proxy.keeper import Keeper
+    from milliroute.proxy.statedir import Kept
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +38,7 @@ _TICK_S = 1.0
 class Agent:
     """Everything the parent process knows. Owner of the supervisor, sink of discovery, facade of admin."""
 
-    def __init__(self, config: ProxyConfig, supervisor: Supervisor, keeper: Keeper | None) -> None:
+    def __init__(self, config: ProxyConfig, supervisor: Supervisor, keeper: "Keeper | None") -> None:
         self.config = config
         self.catalog = Catalog()
         self.ledger = Ledger()
@@ -216,7 +212,7 @@ class Agent:
 
     # The state directory
 
-    def load(self, kept: Sequence[Kept], now_unix_ns: int) -> None:
+    def load(self, kept: "Sequence[Kept]", now_unix_ns: int) -> None:
         """Tables of an earlier life of this proxy; those of the control service replace them."""
         from milliroute.proxy.destination import GarbledError, StateError, decode_kept
 
@@ -240,7 +236,7 @@ class Agent:
         if self._keeper is None or entry is None or entry.in_force is not entry.newest:
             return
         if entry.is_known:
-            self._keeper.keep(Kept(key, self.catalog.authorities_of(key), self._state_bytes[key]))
+            self._keeper.keep(key, self.catalog.authorities_of(key), self._state_bytes[key])
         else:
             self._keeper.drop(key)
 
@@ -279,45 +275,6 @@ class Agent:
 
     def _has_been_connected(self) -> bool:
         return self._discovery is not None and self._discovery.was_connected
-
-
-def run(config: ProxyConfig, run_worker: RunWorker) -> int:
-    """The whole proxy: returns its exit code. Raises ListenError when an address or directory cannot be had."""
-    state_dir = StateDir(config.state_dir) if config.state_dir else None
-    groups = [listening.open_group(listener.address, config.workers) for listener in config.listeners]
-    admin = listening.open_group(config.admin, 1)[0] if config.admin else None
-    for listener, group in zip(config.listeners, groups, strict=True):
-        address = listening.describe(listener, listening.bound_address(group[0]))
-        print(f"milliroute: listening proxy {address}", file=sys.stderr)
-    if admin is not None:
-        print(f"milliroute: listening admin {listening.bound_address(admin)}", file=sys.stderr, flush=True)
-    supervisor = Supervisor(config, list(zip(*groups, strict=True)))
-    supervisor.fork_first(run_worker, [admin] if admin is not None else [])
-    return asyncio.run(_serve(config, supervisor, admin, state_dir))
-
-
-async def _serve(
-    config: ProxyConfig, supervisor: Supervisor, admin: socket.socket | None, state_dir: StateDir | None
-) -> int:
-    from milliroute.proxy.destination import Hello
-    from milliroute.proxy.discovery import Discovery
-
-    agent = Agent(config, supervisor, Keeper(state_dir) if state_dir else None)
-    if state_dir is not None:
-        kept, problems = state_dir.load()
-        for problem in problems:
-            log.warning("state directory: %s", problem)
-        agent.load(kept, time.time_ns())
-    address = str(_reachable(listening.bound_address(admin))) if admin is not None else ""
-    hello = Hello(config.proxy_id, config.namespace, address)
-    discovery = Discovery(config.destination, hello, agent, now_s=time.monotonic, unix_ns=time.time_ns, rng=Random())
-    return await agent.run(discovery, admin)
-
-
-def _reachable(address: HostPort) -> HostPort:
-    """A listener on all addresses is told to others as loopback: they look from the same machine or pod."""
-    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-    return HostPort(loopback.get(address.host, address.host), address.port)
 
 
 def _slot(message: Alias | Update) -> str:

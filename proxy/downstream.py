@@ -5,6 +5,8 @@ when both sides can know it (`connection: close` is in its head) or when the req
 """
 
 import asyncio
+import socket
+import struct
 from typing import cast
 
 from milliroute.proxy.codec.h1 import H1Codec
@@ -24,6 +26,8 @@ BODY_IDLE_S = 30.0
 LINGER_S = 2.0
 # A keep-alive connection that is idle when draining begins may have a request under way: it gets this long to arrive.
 DRAIN_IDLE_S = 1.0
+# struct linger: on, 0 s. Without it uvloop's abort ends a connection by a FIN, which to a client is a clean end.
+_LINGER_RESETS = struct.pack("ii", 1, 0)
 
 
 class Downstream(asyncio.Protocol):
@@ -86,7 +90,8 @@ class Downstream(asyncio.Protocol):
         self._connections.add(self)
         self._tcp.opened += 1
         self._tcp.open_now += 1
-        self.deadline_s = self._context.now + self._context.dialer.timeouts.idle_s
+        context = self._context
+        self.deadline_s = context.now + (DRAIN_IDLE_S if context.is_draining else context.dialer.timeouts.idle_s)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
@@ -116,18 +121,19 @@ class Downstream(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         exchange = self._exchange
-        if exchange is None:
-            return False
-        if self._is_tunnel:
+        if self._is_tunnel and exchange is not None:
             exchange.request_eof()
             return True
-        if self._body is not None:
-            return False  # a request that will never be whole
-        self._is_half_closed = self._must_close = True
+        waits_for_client = exchange is None and not (self._pending and self._is_write_paused)
+        if waits_for_client or self._body is not None:
+            return False  # no request, or one that will never be whole
+        self._is_half_closed = True
         return True
 
     def pause_writing(self) -> None:
         self._is_write_paused = True
+        if self._body is None:
+            self.deadline_s = self._context.now + self._context.dialer.timeouts.idle_s
         if self._exchange is not None:
             self._exchange.pause_response()
 
@@ -168,6 +174,8 @@ class Downstream(asyncio.Protocol):
             return
         self._pending = data if self._exchange is None and not self._is_lingering else b""
         self._is_serving = False
+        if self._is_half_closed and self._exchange is None:
+            self._transport.close()  # the rest of this head will never come
 
     def _begin_body(self, exchange: Exchange, length: int, data: bytes) -> bool:
         body = self._codec.body(length)
@@ -192,9 +200,10 @@ class Downstream(asyncio.Protocol):
         try:
             out, rest = body.feed(data)
         except ProtocolError as exc:
-            exchange.abandon()
-            self._exchange = None
-            self._refuse(RequestRefused(exc.text))
+            if exchange.has_begun_response:
+                self.abort()
+            else:
+                exchange.refuse(RequestRefused(exc.text))
             return
         if body.is_done:
             self._body = None
@@ -204,21 +213,32 @@ class Downstream(asyncio.Protocol):
     def check_time(self, now: float) -> None:
         """From the sweep, some times a second."""
         exchange = self._exchange
-        if exchange is not None and self._body is None:
-            exchange.check_time(now)
-        elif now < self.deadline_s:
-            return
-        elif self._is_lingering:
-            self._transport.abort()
-        elif exchange is None and not self._pending:
-            self._transport.close()
-        elif exchange is not None and not self._is_tunnel:
+        if exchange is None:
+            if now >= self.deadline_s:
+                self._give_up(now)
+        elif self._body is None or self._is_paused:
+            # Nothing is asked of the client but to read.
+            if self._body is None and self._is_write_paused and now >= self.deadline_s:
+                self.abort()
+            else:
+                exchange.check_time(now)
+        elif now >= self.deadline_s and not self._is_tunnel:
             if exchange.has_begun_response:
                 self.abort()
             else:
                 exchange.refuse(ClientTimeout(f"request body stood still for {BODY_IDLE_S:g} s"))
-        elif exchange is None:
+
+    def _give_up(self, now: float) -> None:
+        """The deadline has passed and there is no exchange."""
+        idle_s = self._context.dialer.timeouts.idle_s
+        if self._is_lingering and self._transport.get_write_buffer_size() and now < self.deadline_s + idle_s:
+            return  # the answer itself is still under way
+        if self._is_lingering or self._is_write_paused or self._transport.is_closing():
+            self._transport.abort()
+        elif self._pending:
             self._refuse(ClientTimeout("request head not complete in time"))
+        else:
+            self._close()
 
     def drain(self, now: float) -> None:
         if self._exchange is None and not self._pending:
@@ -231,7 +251,13 @@ class Downstream(asyncio.Protocol):
         exchange = self._exchange
         if exchange is not None and exchange.head.is_http10:
             wire = without(wire, frozenset((b"transfer-encoding",)), b"")
-        if self._must_close or head.length == UNTIL_CLOSE or self._context.is_draining or self._body is not None:
+        if (
+            self._must_close
+            or head.length == UNTIL_CLOSE
+            or self._context.is_draining
+            or self._body is not None
+            or (self._is_half_closed and not self._pending)
+        ):
             self._must_close = True
             wire = with_close(wire)
         self._write(wire + body if body else wire)
@@ -254,13 +280,18 @@ class Downstream(asyncio.Protocol):
         self._is_tunnel = True
         self._body = CloseBody()
         self._write(head.wire)
-        if self._pending and self._exchange is not None:
+        self._resume()
+        exchange = self._exchange
+        if self._pending and exchange is not None:
             pending, self._pending = self._pending, b""
-            self._exchange.request_body(pending, False)
+            exchange.request_body(pending, False)
+        if self._is_half_closed and exchange is not None:
+            exchange.request_eof()
 
     def send_error(self, error: ProxyError) -> None:
         exchange = self._exchange
         closes = self._must_close or self._context.is_draining or self._body is not None
+        closes = closes or (self._is_half_closed and not self._pending)
         self._must_close = closes or isinstance(error, (RequestRefused, ClientTimeout))
         self._write(error_reply(error, exchange.head if exchange else None, closes=self._must_close))
         self._end()
@@ -268,6 +299,9 @@ class Downstream(asyncio.Protocol):
     def abort(self) -> None:
         """A reset and not a clean close: a client whose response ends with the connection must see that it broke."""
         exchange, self._exchange = self._exchange, None
+        sock = self._transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESETS)
         self._transport.abort()
         if exchange is not None:
             exchange.abandon()
@@ -277,6 +311,7 @@ class Downstream(asyncio.Protocol):
 
     def resume_request(self) -> None:
         self._resume()
+        self.deadline_s = self._context.now + BODY_IDLE_S  # while it was paused it could not send
 
     # The end of an exchange
 
@@ -290,11 +325,11 @@ class Downstream(asyncio.Protocol):
 
     def _end(self) -> None:
         self._exchange = None
-        if self._must_close:
+        if self._must_close or (self._is_half_closed and not self._pending):
             self._close()
             return
-        context = self._context
-        self.deadline_s = context.now + context.dialer.timeouts.idle_s
+        timeouts = self._context.dialer.timeouts
+        self.deadline_s = self._context.now + (timeouts.header_s if self._pending else timeouts.idle_s)
         if self._is_paused:
             self._resume()
         if self._pending and not self._is_serving and not self._is_write_paused:
@@ -304,6 +339,8 @@ class Downstream(asyncio.Protocol):
         if (self._body is not None or self._pending) and not (self._is_tunnel or self._is_half_closed):
             self._linger()
         else:
+            self._pending = b""
+            self.deadline_s = self._context.now + self._context.dialer.timeouts.idle_s  # for the client to read it all
             self._transport.close()
 
     def _linger(self) -> None:

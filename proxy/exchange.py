@@ -19,6 +19,10 @@ from milliroute.proxy.upstream import Dialer, Upstream
 
 # Linkerd's retry body limit: a request kept for a second try is at most this long.
 MAX_REPLAY_BYTES = 64 * 1024
+# Names that wait for the control service at one time. Clients make names up at will, and each is a question to it.
+MAX_PARKED_NAMES = 1024
+# nginx's number for a client that closed before it was answered; only in metrics.
+CLIENT_GONE_STATUS = 499
 
 
 class Client(Protocol):
@@ -60,15 +64,29 @@ class Context:
         self.errors = ErrorCounts()
         self.is_draining = False
         self.now = monotonic()  # coarse: set by the sweep, good enough for idle times
-        self.parked: dict[bytes, list[Exchange]] = {}
+        self.parked: dict[bytes, dict[Exchange, None]] = {}  # by authority, in order of arrival
 
     def park(self, exchange: "Exchange", authority: bytes) -> None:
         """Until the agent has answered, or the sweep finds that it took too long."""
         waiting = self.parked.get(authority)
         if waiting is None:
-            waiting = self.parked[authority] = []
+            if not authority:
+                exchange.refuse(NoRoute("the request names no authority"))
+                return
+            if len(self.parked) >= MAX_PARKED_NAMES:
+                exchange.refuse(NoBackend("too many names wait for the control service"))
+                return
+            waiting = self.parked[authority] = {}
             self.ask(authority)
-        waiting.append(exchange)
+        waiting[exchange] = None
+
+    def leave(self, exchange: "Exchange", authority: bytes) -> None:
+        """It ended before it was routed."""
+        waiting = self.parked.get(authority)
+        if waiting is not None:
+            waiting.pop(exchange, None)
+            if not waiting:
+                del self.parked[authority]
 
     def unpark(self, authority: bytes) -> None:
         for exchange in self.parked.pop(authority, ()):
@@ -76,14 +94,9 @@ class Context:
 
     def sweep_parked(self) -> None:
         limit = self.now - self.dialer.timeouts.discovery_s
-        for authority, waiting in list(self.parked.items()):
-            late = [exchange for exchange in waiting if exchange.started_s < limit]
-            if len(late) == len(waiting):
-                del self.parked[authority]
-            else:
-                self.parked[authority] = [exchange for exchange in waiting if exchange not in late]
-            for exchange in late:
-                exchange.refuse(NoBackend("no table for this name yet: the control service has not answered"))
+        late = [exchange for waiting in self.parked.values() for exchange in waiting if exchange.started_s < limit]
+        for exchange in late:
+            exchange.refuse(NoBackend("no table for this name yet: the control service has not answered"))
 
 
 class Exchange:
@@ -91,19 +104,21 @@ class Exchange:
 
     __slots__ = (
         "_authority",
+        "_charged_s",
         "_client",
         "_context",
         "_endpoint",
+        "_is_counted",
         "_is_fresh_tried",
         "_is_over",
         "_is_request_done",
         "_leaf",
         "_outgoing",
-        "_sent_s",
         "_split",
         "_tried_endpoints",
         "_tried_leaves",
         "_upstream",
+        "_waits_since_s",
         "has_begun_response",
         "head",
         "started_s",
@@ -122,11 +137,13 @@ class Exchange:
         self._outgoing = b""
         self._is_request_done = False
         self._is_over = False
+        self._is_counted = False  # as a request to _leaf, which then owes a response or an error
         self._is_fresh_tried = False
         self._tried_endpoints: list[Endpoint] | None = None
         self._tried_leaves: list[Leaf] | None = None
         self.has_begun_response = False
-        self.started_s = self._sent_s = monotonic()
+        # Of the time since _charged_s the leaf is guilty; since _waits_since_s the backend has all it needs to answer.
+        self.started_s = self._charged_s = self._waits_since_s = monotonic()
 
     # What the client side calls
 
@@ -141,7 +158,7 @@ class Exchange:
             self.refuse(exc)
             return
         if found is not None:
-            self._route(found)
+            self._route(found, self.started_s)
             return
         if not is_done:
             self._client.pause_request()
@@ -159,10 +176,12 @@ class Exchange:
         if found is None:
             self.refuse(NoRoute("no such service"))
             return
-        self._route(found)
+        self._route(found, monotonic())
 
     def request_body(self, data: bytes, is_done: bool) -> None:
         self._is_request_done = is_done
+        if is_done:
+            self._waits_since_s = monotonic()
         if self._upstream is not None:
             self._outgoing = b""  # too late for a second try
             self._upstream.write(data, is_done)
@@ -178,23 +197,28 @@ class Exchange:
         """The client is gone."""
         if self._is_over:
             return
+        if self._is_counted and self._leaf is not None and not self.has_begun_response:
+            elapsed_ms = (monotonic() - self.started_s) * 1000
+            self._leaf.series.record_error(CLIENT_GONE_STATUS, "client gone", elapsed_ms)
         self._finish()
         if self._upstream is not None:
             self._upstream.abort()
 
     def pause_response(self) -> None:
-        if self._upstream is not None:
+        # Once over, the connection is in its pool or another's.
+        if self._upstream is not None and not self._is_over:
             self._upstream.pause()
 
     def resume_response(self) -> None:
-        if self._upstream is not None:
+        if self._upstream is not None and not self._is_over:
             self._upstream.resume()
 
     def check_time(self, now: float) -> None:
-        """From the sweep: a backend that has not begun to answer within the response timeout has failed."""
+        """From the sweep, while nothing is due from the client: a backend silent for the response timeout failed."""
         limit_s = self._context.dialer.timeouts.response_s
-        is_waiting = self._upstream is not None and self._is_request_done and not self.has_begun_response
-        if limit_s and is_waiting and now - self._sent_s > limit_s:
+        waited_s = now - self._waits_since_s
+        if limit_s and waited_s > limit_s and self._upstream is not None and not self.has_begun_response:
+            self._endpoint.load.observe(waited_s, now)
             self.refuse(UpstreamTimeout(f"no response from {self._endpoint} within {limit_s:g} s"))
 
     def refuse(self, error: ProxyError) -> None:
@@ -204,6 +228,8 @@ class Exchange:
         leaf = self._leaf
         self._context.errors.add(error.label)
         if leaf is not None:
+            if not self._is_counted:
+                leaf.series.requests += 1
             leaf.series.record_error(error.status, error.label, (monotonic() - self.started_s) * 1000)
         self._finish()
         if self._upstream is not None:
@@ -212,7 +238,7 @@ class Exchange:
 
     # Routing
 
-    def _route(self, found: AuthorityTable) -> None:
+    def _route(self, found: AuthorityTable, now: float) -> None:
         router = self._context.router
         try:
             split = self._split = router.split_of(found, self.head)
@@ -220,33 +246,35 @@ class Exchange:
         except (NoRoute, NoBackend) as exc:
             self.refuse(exc)
             return
-        self._take(leaf)
-
-    def _take(self, leaf: Leaf) -> None:
         self._leaf = leaf
         balancer = leaf.balancer
         assert balancer is not None
-        self._dispatch(balancer.pick(self.started_s))
+        self._dispatch(balancer.pick(now), now)
 
-    def _dispatch(self, endpoint: Endpoint) -> None:
+    def _dispatch(self, endpoint: Endpoint, now: float) -> None:
         self._endpoint = endpoint
         endpoint.load.begin()
         pool = self._context.dialer.pool_of(endpoint)
         connection = pool.take()
         if connection is not None:
-            self._send(connection)
+            self._send(connection, now)
             return
         if not self._is_request_done:
             self._client.pause_request()
         pool.connect(self)
 
-    def _send(self, connection: Upstream) -> None:
+    def _send(self, connection: Upstream, now: float) -> None:
         self._upstream = connection
-        self._sent_s = monotonic() if self._tried_endpoints else self.started_s
+        self._waits_since_s = now
         data, leaf = self._outgoing, self._leaf
         assert leaf is not None
-        leaf.series.requests += 1
-        if not (self._is_request_done and len(data) <= MAX_REPLAY_BYTES):
+        if not self._is_counted:
+            self._is_counted = True
+            leaf.series.requests += 1
+        if not self._is_request_done:
+            self._outgoing = b""
+            self._client.resume_request()  # now and not later: sending may have to pause it again
+        elif len(data) > MAX_REPLAY_BYTES:
             self._outgoing = b""
         connection.send(self, self.head, data, self._is_request_done)
 
@@ -256,9 +284,7 @@ class Exchange:
         if self._is_over:
             self._context.dialer.pool_of(self._endpoint).give_back(connection)
             return
-        self._send(connection)
-        if not self._is_request_done:
-            self._client.resume_request()
+        self._send(connection, monotonic())
 
     def connect_failed(self, error: ConnectFailed) -> None:
         """Nothing was sent, so any method may go elsewhere: the leaf's next endpoint, then another leaf."""
@@ -277,23 +303,25 @@ class Exchange:
             self._tried_leaves.append(leaf)
             other = self._split.other(self._tried_leaves)
             if other is None or other.balancer is None:
-                leaf.series.requests += 1
                 endpoint.load.begin()
                 self.refuse(error)
                 return
+            if self._is_counted:  # its idle connection was stale, and a fresh one can't be had
+                self._is_counted = False
+                leaf.series.record_error(error.status, error.label, (now - self._charged_s) * 1000)
             leaf = self._leaf = other
             next_endpoint = other.balancer.pick(now)
         leaf.series.retries += 1
-        self._dispatch(next_endpoint)
+        self._charged_s = now
+        self._dispatch(next_endpoint, now)
 
     def response(self, head: ResponseHead, body: bytes, is_end: bool) -> None:
         now = monotonic()
         leaf = self._leaf
         assert leaf is not None
-        elapsed_s = now - self._sent_s
         self.has_begun_response = True
-        self._endpoint.load.observe(elapsed_s, now)
-        leaf.series.record(head.status, elapsed_s * 1000)
+        self._endpoint.load.observe(now - self._waits_since_s, now)
+        leaf.series.record(head.status, (now - self._charged_s) * 1000)
         if is_end:
             self._finish()
         self._client.send_response(head, body, is_end)
@@ -310,7 +338,7 @@ class Exchange:
         self.has_begun_response = True
         self._is_request_done = False  # from here on the client's bytes are its part of a tunnel
         if self._leaf is not None:
-            self._leaf.series.record(head.status, (monotonic() - self._sent_s) * 1000)
+            self._leaf.series.record(head.status, (monotonic() - self._charged_s) * 1000)
         self._client.send_upgraded(head)
 
     def failed(self, error: ProxyError, *, is_untouched: bool) -> None:
@@ -324,7 +352,6 @@ class Exchange:
             # The backend closed an idle connection while the request was under way: once more, on a fresh one.
             self._is_fresh_tried = True
             if self._leaf is not None:
-                self._leaf.series.requests -= 1
                 self._leaf.series.retries += 1
             self._context.dialer.pool_of(self._endpoint).connect(self)
             return
@@ -332,6 +359,7 @@ class Exchange:
 
     def pause_request(self) -> None:
         if not self._is_request_done:
+            self._waits_since_s = monotonic()  # for the backend to read on
             self._client.pause_request()
 
     def resume_request(self) -> None:
@@ -345,3 +373,5 @@ class Exchange:
         self._is_over = True
         if self._leaf is not None:
             self._endpoint.load.end()
+        else:
+            self._context.leave(self, self._authority)

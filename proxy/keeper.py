@@ -20,8 +20,8 @@ class Keeper:
         self._has_work = asyncio.Event()
         self._is_failing = False
 
-    def keep(self, kept: Kept) -> None:
-        self._due[kept.key] = kept
+    def keep(self, key: str, authorities: list[str], state: bytes) -> None:
+        self._due[key] = Kept(key, authorities, state)
         self._has_work.set()
 
     def drop(self, key: str) -> None:

@@ -79,13 +79,14 @@ class Leaf:
 class Split:
     """pick: an index into leaves, set while nothing but the weights decides; else `choose` must be asked."""
 
-    __slots__ = ("_plain", "_ramp", "_rng", "_sticky", "_sticky_step", "leaves", "pick", "state", "weights")
+    __slots__ = ("_plain", "_ramp", "_rng", "_sticky", "_sticky_step", "leaves", "pick", "ramp", "state", "weights")
 
     def __init__(self, state: SplitState, leaves: Sequence[Leaf], rng: random.Random) -> None:
         self.state = state
+        self.ramp = state.ramp
         self.leaves = tuple(leaves)
         # In force once no ramp is under way; zero where a leaf is skipped because it has no ready endpoint.
-        self.weights = _effective([w.micro for w in state.weights], leaves, state)
+        self.weights = _effective(self.micro(), leaves, state)
         self.pick: Callable[[], int] | None = None
         self._rng = rng
         self._plain: Callable[[], int] | None = None
@@ -95,28 +96,36 @@ class Split:
 
     def start(self, previous: "Split | None", unix_s: float) -> None:
         """Takes over what the previous split of this name was doing, as far as the weights are the same."""
-        if not any(self.weights):
-            return
-        if previous is not None and previous.weights == self.weights and previous.leaf_names() == self.leaf_names():
-            self._plain = previous._plain
-            if _is_same_ramp(previous.state.ramp, self.state.ramp):
-                self._ramp = previous._ramp
+        if previous is not None and previous.leaf_names() == self.leaf_names():
+            is_same_ramp = previous.micro() == self.micro() and _is_same_ramp(previous.ramp, self.ramp)
+            if is_same_ramp:
+                self.ramp = previous.ramp  # the new state may not know where it began
+            if previous.weights == self.weights:
+                self._plain = previous._plain
+                # A leaf on its way to 0 may have become empty, which the weights at the end do not show.
+                self._ramp = previous._ramp if is_same_ramp and previous.empty() == self.empty() else None
         if self._ramp is None:
             self._ramp = self._new_ramp(unix_s)
-        if self._ramp is None and self.state.sticky is None:
-            self.pick = self._picker()
+        if self._ramp is None:
+            self._pick_plainly()
 
     def leaf_names(self) -> list[str]:
         return [leaf.name for leaf in self.leaves]
 
+    def micro(self) -> list[int]:
+        """The weights as the state has them, empty leaves or not."""
+        return [w.micro for w in self.state.weights]
+
+    def empty(self) -> list[bool]:
+        return [leaf.balancer is None for leaf in self.leaves]
+
     def choose(self, head: RequestHead, client_ip: str, unix_s: float) -> Leaf:
         """The leaf of a request whose split is sticky, on the way to new weights, or without any ready leaf."""
-        if not any(self.weights):
-            raise NoBackend("no leaf with a weight has a ready endpoint")
         if self._ramp is not None and self._ramp.is_over(unix_s):
             self._ramp = None
-            if self.state.sticky is None:
-                self.pick = self._picker()
+            self._pick_plainly()
+        if self._ramp is None and not any(self.weights):
+            raise NoBackend("no leaf with a weight has a ready endpoint")
         key = sticky_key(self.state.sticky, head, client_ip) if self.state.sticky else None
         if key is not None:
             return self.leaves[self._sticky_table(unix_s).pick(key)]
@@ -124,10 +133,15 @@ class Split:
 
     def other(self, tried: Collection[Leaf]) -> Leaf | None:
         """Another leaf for a request whose leaf failed, by weight; no pick is taken out of the sequence for it."""
-        rest = [(leaf, w) for leaf, w in zip(self.leaves, self.weights, strict=True) if w and leaf not in tried]
+        pairs = zip(self.leaves, self.weights, strict=True)
+        rest = [(leaf, w) for leaf, w in pairs if w and leaf.balancer is not None and leaf not in tried]
         if not rest:
             return None
         return self._rng.choices([leaf for leaf, _ in rest], [w for _, w in rest])[0]
+
+    def _pick_plainly(self) -> None:
+        if self.state.sticky is None and any(self.weights):
+            self.pick = self._picker()
 
     def _picker(self) -> Callable[[], int]:
         if self._plain is None:
@@ -135,13 +149,15 @@ class Split:
         return self._plain
 
     def _new_ramp(self, unix_s: float) -> RampPicker | None:
-        ramp = self.state.ramp
+        ramp = self.ramp
         if ramp is None or not ramp.from_micro or unix_s * 1000 >= ramp.start_unix_ms + ramp.duration_ms:
             return None
         start = _effective(ramp.from_micro, self.leaves, self.state)
         if not any(start):
             return None
-        return RampPicker(start, self.weights, ramp.start_unix_ms / 1000, ramp.duration_ms / 1000, self._rng)
+        # Where all that the ramp leads to is empty, those it comes from have the whole until it is over.
+        end = self.weights if any(self.weights) else start
+        return RampPicker(start, end, ramp.start_unix_ms / 1000, ramp.duration_ms / 1000, self._rng)
 
     def _sticky_table(self, unix_s: float) -> StickyTable:
         """Laid out anew at each of STICKY_RAMP_STEPS steps of a ramp; once, where there is none."""
@@ -153,7 +169,7 @@ class Split:
         return self._sticky
 
     def _ramp_step_ms(self) -> float:
-        return max(1.0, self.state.ramp.duration_ms / STICKY_RAMP_STEPS) if self.state.ramp else 1.0
+        return max(1.0, self.ramp.duration_ms / STICKY_RAMP_STEPS) if self.ramp else 1.0
 
 
 class Route:

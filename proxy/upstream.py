@@ -130,11 +130,16 @@ class Pool:
                 )
         except TimeoutError:
             receiver.connect_failed(ConnectTimeout(f"connect to {endpoint} timed out"))
-        except OSError as exc:
-            reason = exc.strerror or exc.__class__.__name__
+        except (OSError, ValueError, OverflowError) as exc:
+            # Not only OSError: a host that can't be a DNS name is a UnicodeError, a port over 65535 an OverflowError.
+            reason = getattr(exc, "strerror", None) or exc.__class__.__name__
             receiver.connect_failed(ConnectFailed(f"connect to {endpoint} failed: {reason}"))
         else:
-            receiver.connected(connection)
+            if connection.is_closing:
+                # Since then the backend has hung up, or sent what nobody asked for; of that nobody would be told.
+                receiver.connect_failed(ConnectFailed(f"{endpoint} accepted the connection and closed it"))
+            else:
+                receiver.connected(connection)
 
 
 class Upstream(asyncio.Protocol):
@@ -150,6 +155,8 @@ class Upstream(asyncio.Protocol):
         "_is_request_done",
         "_is_reusable",
         "_is_touched",
+        "_is_tunnel",
+        "_is_write_paused",
         "_pool",
         "_receiver",
         "_tcp",
@@ -167,6 +174,8 @@ class Upstream(asyncio.Protocol):
         self.is_reused = False
         self.is_paused = False
         self.idle_generation = 0
+        self._is_tunnel = False
+        self._is_write_paused = False
         self._held = b""
         self._receiver: Receiver | None = None
         self._head: RequestHead | None = None
@@ -176,6 +185,10 @@ class Upstream(asyncio.Protocol):
         self._is_request_done = True
         self._is_reusable = False
         self._is_touched = False
+
+    @property
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
     def send(self, receiver: Receiver, head: RequestHead, data: bytes, is_request_done: bool) -> None:
         """data: the head's wire and what of the body there is; the rest comes by `write`."""
@@ -253,9 +266,16 @@ class Upstream(asyncio.Protocol):
         else:
             self._begin_body(head, data[end:])
 
+    def eof_received(self) -> None:
+        """Told of at once: connection_lost comes only when all that waits to be written is gone, which may be never."""
+        self._lost(None)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._tcp.open_now -= 1
         self._tcp.closed += 1
+        self._lost(exc)
+
+    def _lost(self, exc: Exception | None) -> None:
         if self._receiver is None:
             if self in self._pool.idle:
                 self._pool.idle.remove(self)
@@ -267,10 +287,12 @@ class Upstream(asyncio.Protocol):
         self._fail(UpstreamFailed(f"connection to {self._pool.endpoint} {reason}"))
 
     def pause_writing(self) -> None:
+        self._is_write_paused = True
         if self._receiver is not None:
             self._receiver.pause_request()
 
     def resume_writing(self) -> None:
+        self._is_write_paused = False
         if self._receiver is not None:
             self._receiver.resume_request()
 
@@ -314,6 +336,7 @@ class Upstream(asyncio.Protocol):
         assert receiver is not None
         self._interims += 1
         if head.status == 101:
+            self._is_tunnel = True
             self._body = CloseBody()
             receiver.upgraded(head)
         elif self._interims > MAX_INTERIM_RESPONSES:
@@ -329,12 +352,16 @@ class Upstream(asyncio.Protocol):
         receiver = self._receiver
         assert receiver is not None
         self._receiver = self._head = self._body = None
-        if is_reusable and self._is_request_done and not self._transport.is_closing():
+        is_sent = self._is_request_done and not self._is_write_paused
+        if is_reusable and is_sent and not self._transport.is_closing():
             self.is_reused = True
             self.resume()
             self._pool.give_back(self)
-        else:
+        elif is_sent or self._is_tunnel:
             self._transport.close()
+        else:
+            # A backend that has answered may never read the rest of the request, and closing would wait for that.
+            self._transport.abort()
         return receiver
 
     def _fail(self, error: ProxyError) -> None:

@@ -39,9 +39,17 @@ GC_THRESHOLD = 50_000
 class Worker(asyncio.Protocol):
     """Implements the worker's end of the pipe. listen: one socket per configured listener, in order."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, config: ProxyConfig, listen: Sequence[socket.socket]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        config: ProxyConfig,
+        listen: Sequence[socket.socket],
+        *,
+        sweep_s: float = SWEEP_S,
+    ) -> None:
         self._loop = loop
         self._config = config
+        self._sweep_s = sweep_s
         self._listen = list(listen)
         self._router = Router(random.Random(), time.monotonic, time.time)
         dialer = Dialer(loop, CODECS[config.codec], config.timeouts, TcpSeries("dst"))
@@ -57,6 +65,8 @@ class Worker(asyncio.Protocol):
 
     async def listen(self) -> None:
         for listener, sock in zip(self._config.listeners, self._listen, strict=True):
+            if self._context.is_draining:
+                break  # told to end before it began
             make = partial(Downstream, self._context, listener.apex.encode(), self._connections)
             server = await self._loop.create_server(make, sock=sock, backlog=BACKLOG)
             self._servers.append(server)
@@ -101,7 +111,7 @@ class Worker(asyncio.Protocol):
             self._context.unpark(authority)
 
     def _ask(self, authority: bytes) -> None:
-        self._send(ipc.Watch(authority.decode("ascii")))
+        self._send(ipc.Watch(authority.decode()))
 
     def _send(self, message: ipc.Up) -> None:
         if self._pipe is not None:
@@ -110,6 +120,10 @@ class Worker(asyncio.Protocol):
     # Time
 
     def _sweep(self) -> None:
+        if self.done.done():
+            return
+        # First of all: without the sweep no time limit holds and no counter is reported, whatever goes wrong below.
+        self._loop.call_later(self._sweep_s, self._sweep)
         context = self._context
         now = context.now = time.monotonic()
         for connection in list(self._connections):
@@ -121,10 +135,10 @@ class Worker(asyncio.Protocol):
         if now - self._stats_s >= STATS_S:
             self._stats_s = now
             self._report()
-        if context.is_draining and (not self._connections or now > self._drain_deadline_s):
+        # A connection out of the backlog is a task of the dialer's until it is made.
+        is_all_done = not self._connections and not context.dialer.tasks
+        if context.is_draining and (is_all_done or now > self._drain_deadline_s):
             self._finish()
-            return
-        self._loop.call_later(SWEEP_S, self._sweep)
 
     def _report(self) -> None:
         context = self._context
@@ -142,10 +156,11 @@ class Worker(asyncio.Protocol):
             return
         now = time.monotonic()
         self._drain_deadline_s = now + grace_s
-        for server, sock, listener in zip(self._servers, self._listen, self._config.listeners, strict=True):
+        self._context.is_draining = True
+        # Not strict: the signal may come before all of them listen.
+        for server, sock, listener in zip(self._servers, self._listen, self._config.listeners, strict=False):
             self._accept_backlog(sock, listener.apex.encode())
             server.close()
-        self._context.is_draining = True
         for connection in list(self._connections):
             connection.drain(now)
 

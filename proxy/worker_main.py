@@ -5,6 +5,7 @@ Only the agent starts it (children.spawn); the arguments are its own, so what do
 
 import sys
 
+import milliroute.proxy.lean  # isort: skip  # noqa: F401  # before msgspec
 import msgspec
 
 from milliroute.proxy import worker

@@ -9,6 +9,7 @@ its constructor keeps the last of duplicate keys in silence. JSON is read as the
 import codecs
 import re
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import yaml
 
@@ -89,6 +90,17 @@ class _Open:
         return Fields(self.entries, self.line, self.column, self.keys)
 
 
+class _GivenUpError(Exception):
+    """A document went beyond a bound; `line` counts from the start of the file.
+
+    Reading on to its end would cost what the bound saves: libyaml's time grows with the square of the depth.
+    """
+
+    def __init__(self, line: int) -> None:
+        super().__init__()
+        self.line = line
+
+
 class _Tree:
     """Builds the documents of one file from the events of the parser."""
 
@@ -103,7 +115,6 @@ class _Tree:
     def _new_document(self) -> None:
         self._stack: list[_Open] = []
         self._anchors: dict[str, tuple[Node, int]] = {}
-        self._is_abandoned = False
 
     def read(self, text: str) -> None:
         rest: str | None = text
@@ -111,21 +122,26 @@ class _Tree:
             rest = self._read_until_error(rest)
 
     def _read_until_error(self, text: str) -> str | None:
-        """Read documents; what is left to read after a syntax error, from the next `---` on, or None at the end."""
+        """Read documents; what is left to read after an error, from the next `---` on, or None at the end."""
         self._new_document()
         try:
             for event in yaml.parse(text, Loader=_LOADER):
                 self._take(event)
+        except _GivenUpError as given_up:
+            return self._rest(text, given_up.line - self._first_line)
         except yaml.YAMLError as error:
             line, column, message = _syntax_error(error, text, self._first_line)
-            if not self._is_abandoned:
-                self._error(self._first_line + line - 1, column, message)
-            found = _NEXT_DOCUMENT.search(text, max(_offset(text, line - 1), 1))
-            if found is None:
-                return None
-            self._first_line += text.count("\n", 0, found.start())
-            return text[found.start() :]
+            self._error(self._first_line + line - 1, column, message)
+            return self._rest(text, line - 1)
         return None
+
+    def _rest(self, text: str, line: int) -> str | None:
+        """What begins with the next `---` at or after this line, from 0, but never the whole again."""
+        found = _NEXT_DOCUMENT.search(text, max(_offset(text, line), 1))
+        if found is None:
+            return None
+        self._first_line += text.count("\n", 0, found.start())
+        return text[found.start() :]
 
     def _error(self, line: int, column: int, message: str) -> None:
         self.errors.append(f"{self.path}:{line}:{column}: {message}")
@@ -133,8 +149,6 @@ class _Tree:
     def _take(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
             self._new_document()
-        elif self._is_abandoned:
-            return
         elif isinstance(event, yaml.ScalarEvent):
             line, column = self._where(event)
             is_plain = event.style in (None, "") and event.tag is None
@@ -154,26 +168,24 @@ class _Tree:
 
     def _open(self, event: yaml.CollectionStartEvent) -> None:
         if len(self._stack) >= MAX_DEPTH:
-            self._abandon(event, f"nested too deeply (want at most {MAX_DEPTH} levels)")
-            return
+            self._give_up(event, f"nested too deeply (want at most {MAX_DEPTH} levels)")
         line, column = self._where(event)
         self._stack.append(_Open(line, column, event.anchor, isinstance(event, yaml.MappingStartEvent)))
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         known = self._anchors.get(event.anchor or "")
         if known is None:
-            self._abandon(event, f"unknown alias (saw '*{event.anchor}', want an anchor that ends before it)")
-            return
-        self._aliased_nodes += known[1]
+            self._give_up(event, f"unknown alias (saw '*{event.anchor}', want an anchor that ends before it)")
+        node, size = known
+        self._aliased_nodes += size
         if self._aliased_nodes > MAX_ALIASED_NODES:
-            self._abandon(event, f"aliases expand too far (want at most {MAX_ALIASED_NODES} nodes in a file)")
-            return
-        self._add(known[0], known[1], None)
+            self._give_up(event, f"aliases expand too far (want at most {MAX_ALIASED_NODES} nodes in a file)")
+        self._add(node, size, None)
 
-    def _abandon(self, event: yaml.Event, message: str) -> None:
-        """Give this document up: its events are read on and left aside."""
-        self._error(*self._where(event), message)
-        self._is_abandoned = True
+    def _give_up(self, event: yaml.Event, message: str) -> NoReturn:
+        line, column = self._where(event)
+        self._error(line, column, message)
+        raise _GivenUpError(line)
 
     def _add(self, node: Node, size: int, anchor: str | None) -> None:
         if anchor is not None:

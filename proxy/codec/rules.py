@@ -27,7 +27,8 @@ REQUEST_NAMES = (
     b"te", b"transfer-encoding", b"upgrade",
 )  # fmt: skip
 RESPONSE_NAMES = (
-    b"connection", b"content-length", b"keep-alive", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade",
+    b"connection", b"content-length", b"http2-settings", b"keep-alive", b"proxy-connection", b"te",
+    b"transfer-encoding", b"upgrade",
 )  # fmt: skip
 # Fields that are never passed on, whether nominated or not.
 HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"http2-settings"))

@@ -110,6 +110,13 @@ def test_endless_nesting_is_refused_and_does_not_crash(text: str) -> None:
     assert parse(text).errors
 
 
+def test_a_document_beyond_a_bound_costs_no_more_than_the_bound_and_hides_no_other() -> None:
+    # libyaml needs hours for these brackets when it is let: its time grows with the square of the depth.
+    parsed = parse("[" * 2_000_000 + "\n---\nb: 1\n")
+    assert [plain(node) for node in parsed.documents] == [{"b": "1"}]
+    assert parsed.errors == ("f.yaml:1:65: nested too deeply (want at most 64 levels)",)
+
+
 def test_a_key_that_is_no_text_is_an_error() -> None:
     assert only_error("? [a]\n: 1\n") == "f.yaml:1:3: bad key (saw a list of 1, want a text)"
 

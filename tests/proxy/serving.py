@@ -20,7 +20,7 @@ from milliroute.proxy.ledger import LeafTotals, Ledger
 from milliroute.proxy.state import AuthorityState
 from milliroute.proxy.table import Endpoint
 from milliroute.proxy.worker import Worker
-from tests.proxy.backends import Origin, read_body
+from tests.proxy.backends import Origin, read_body, reset
 from tests.proxy.tables import KEY, leaves
 
 P = ParamSpec("P")
@@ -88,9 +88,7 @@ class Client:
         if method == "HEAD" or status in (101, 204, 304):
             body = b""
         elif "content-length" in fields or "transfer-encoding" in fields:
-            body = await read_body(
-                self.reader, fields.get("content-length", "0"), fields.get("transfer-encoding", "")
-            )
+            body = await read_body(self.reader, fields.get("content-length", "0"), fields.get("transfer-encoding", ""))
         else:
             body = await self.reader.read()
         return Reply(status, fields, body, interims)
@@ -101,6 +99,9 @@ class Client:
 
     def half_close(self) -> None:
         self.writer.write_eof()
+
+    def reset(self) -> None:
+        reset(self.writer)
 
     def close(self) -> None:
         self.writer.close()
@@ -169,16 +170,21 @@ class Proxy:
         await self.update(None, "nobody", "nobody.default")
 
     def endpoints(self) -> list[Endpoint]:
-        tables = [table for table in self.worker.router.tables() if table is not None]
+        tables = [table for table in self.worker._router._by_key.values() if table is not None]
         return [endpoint for table in tables for endpoint in table.endpoints()]
 
     def pooled(self) -> int:
-        return sum(len(pool.idle) for pool in self.worker.context.dialer.pools)
+        return sum(len(pool.idle) for pool in self.worker._context.dialer.pools)
 
     async def close_clients(self) -> None:
         for client in self._clients:
             client.close()
-        await until(lambda: not self.worker.connections)
+        await until(lambda: not self.worker._connections)
+
+    def reset_clients(self) -> None:
+        for client in self._clients:
+            if not client.writer.is_closing():
+                client.reset()
 
     def check_balanced(self) -> None:
         """No request is pending any more, and each was answered or given up, once."""
@@ -222,6 +228,7 @@ async def serving(
     finally:
         listening.cancel()
         ours.close()
+        proxy.reset_clients()
 
 
 def to(*origins: Origin) -> AuthorityState:

@@ -63,8 +63,8 @@ def test_the_keeper_writes_the_newest_of_each_key(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         keeper = Keeper(state_dir)
-        keeper.keep(kept("a", b"1"))
-        keeper.keep(kept("a", b"2"))
+        keeper.keep("a", kept("a", b"1").authorities, b"1")
+        keeper.keep("a", kept("a", b"2").authorities, b"2")
         keeper.drop("dropped")
         await keeper.flush()
 

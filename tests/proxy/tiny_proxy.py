@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 
-from milliroute.proxy import agent
+from milliroute.proxy import launch
 from milliroute.proxy.config import HostPort, Listener, ProxyConfig
 from milliroute.proxy.ipc import Drain, FrameBuffer, Ready, decode_down, encode
 
@@ -47,4 +47,4 @@ if __name__ == "__main__":
     # A port that nobody listens on: the control service is down all the time.
     listeners = (Listener(HostPort("127.0.0.1", 0)), Listener(HostPort("127.0.0.1", 0), "reviews"))
     config = ProxyConfig("tiny", "127.0.0.1:1", listeners, HostPort("127.0.0.1", 0), workers=2, grace_s=5.0)
-    sys.exit(agent.run(config, worker))
+    sys.exit(launch.run(config, worker))

@@ -7,15 +7,27 @@ from hypothesis import strategies as st
 from tests.proxy.codec.heads import bent
 
 _EXTENSIONS = (
-    b"", b"", b"", b"", b";a", b";a=b", b';a="b c"', b";", b" ;a", b";a\t=b", b";" + b"x" * 255, b";" + b"x" * 256, b";\x01",
-    b";a\rb", b" ", b"\t",
+    b"", b"", b"", b"", b";a", b";a=b", b';a="b c"', b";", b" ;a", b";a\t=b", b";" + b"x" * 255, b";" + b"x" * 256,
+    b";\x01", b";a\rb", b" ", b"\t",
 )  # fmt: skip
 _SIZES = (b"%x", b"%x", b"%x", b"%X", b"0%x", b"00000000%x")
-_BAD_SIZES = (b"0x%x", b"+%x", b"-%x", b"%xg", b" %x", b"%x_0", b"", b"ffffffffffffffff", b"00000000000000000%x", b"%x\n")
+_BAD_SIZES = (
+    b"0x%x",
+    b"+%x",
+    b"-%x",
+    b"%xg",
+    b" %x",
+    b"%x_0",
+    b"",
+    b"ffffffffffffffff",
+    b"00000000000000000%x",
+    b"%x\n",
+)
 _ENDS = (b"", b"\n", b"\r", b"\n\r", b"\r\n\r\n", b"X\r\n")
 _TRAILERS = (
-    b"X-Sum: 1", b"x-a:", b"Host: b", b"Content-Length: 3", b"Transfer-Encoding: gzip", b"Authorization: x", b"l5d-a: b",
-    b"Connection: close", b"bad name: x", b"no colon", b" folded: x", b"X: \x00", b"Y: caf\xe9", b"Z: a\nb", b": x",
+    b"X-Sum: 1", b"x-a:", b"Host: b", b"Content-Length: 3", b"Transfer-Encoding: gzip", b"Authorization: x",
+    b"l5d-a: b", b"Connection: close", b"bad name: x", b"no colon", b" folded: x", b"X: \x00", b"Y: caf\xe9",
+    b"Z: a\nb", b": x",
 )  # fmt: skip
 
 
@@ -49,7 +61,9 @@ def _chunk(rng: random.Random, is_plain: bool) -> bytes:
 
 
 _extension = st.sampled_from((b"", b"", b";a", b";a=b", b';q="x y"'))
-_trailer = st.sampled_from((b"X-Sum: 1\r\n", b"x-b:\r\n", b"Host: evil\r\n", b"Set-Cookie: a\r\n", b"L5d-Client-Id: me\r\n"))
+_trailer = st.sampled_from(
+    (b"X-Sum: 1\r\n", b"x-b:\r\n", b"Host: evil\r\n", b"Set-Cookie: a\r\n", b"L5d-Client-Id: me\r\n")
+)
 payloads = st.lists(st.binary(min_size=1, max_size=60), max_size=6)
 
 

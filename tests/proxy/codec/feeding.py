@@ -1,10 +1,11 @@
-"""How the tests give bytes to a codec: whole, byte by byte, in cuts and with trailing bytes; and how h11 alone reads them.
+"""How the tests give bytes to a codec: whole, byte by byte and in cuts; and how h11 alone reads them.
 
 An outcome is a value that compares: a head, the status of a refusal, or None for a head that is not complete.
 """
 
 import random
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
 import h11
@@ -12,7 +13,7 @@ import h11
 from milliroute.proxy.codec.h1 import H1Codec
 from milliroute.proxy.codec.h1_body import Body
 from milliroute.proxy.errors import ProtocolError
-from milliroute.proxy.message import CHUNKED, Fields, RequestHead, ResponseHead, parse_fields
+from milliroute.proxy.message import CHUNKED, UNTIL_CLOSE, Fields, RequestHead, ResponseHead, parse_fields
 
 Head = RequestHead | ResponseHead
 
@@ -22,18 +23,15 @@ class Refused(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """What both codecs must agree on; flags: every other slot of the head, in the order of its class."""
+    """A head, and by `meaning` all that two codecs must agree on: everything but the spelling of the fields."""
 
-    start_line: bytes
-    fields: Fields
-    length: int
-    flags: tuple[object, ...]
+    head: Head
     end: int
-    wire: bytes
 
     def meaning(self) -> tuple[object, ...]:
-        """All but the spelling."""
-        return self[:5]
+        head = self.head
+        slots = tuple((name, getattr(head, name)) for name in type(head).__slots__ if name != "wire")
+        return head.wire.split(b"\r\n")[0], head.fields(), slots, self.end
 
 
 Outcome = Accepted | Refused | None
@@ -44,12 +42,11 @@ def outcome(read: Callable[[], tuple[Head, int] | None]) -> Outcome:
         found = read()
     except ProtocolError as exc:
         return Refused(exc.status)
-    return None if found is None else accepted(*found)
+    return None if found is None else Accepted(*found)
 
 
-def accepted(head: Head, end: int) -> Accepted:
-    flags = tuple(getattr(head, name) for name in type(head).__slots__ if name not in ("wire", "length"))
-    return Accepted(head.wire.split(b"\r\n")[0], head.fields(), head.length, flags, end, head.wire)
+def meaning(outcome: Outcome) -> object:
+    return outcome.meaning() if isinstance(outcome, Accepted) else outcome
 
 
 def read_request(codec: H1Codec, data: bytes) -> Outcome:
@@ -88,7 +85,7 @@ def cuttings(rng: random.Random, data: bytes) -> list[list[bytes]]:
     """The same bytes whole, byte by byte and at random places."""
     places = sorted(rng.randrange(len(data) + 1) for _ in range(3))
     ends = [0, *places, len(data)]
-    pieces = [data[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+    pieces = [data[a:b] for a, b in pairwise(ends)]
     return [[data], [data[i : i + 1] for i in range(len(data))], pieces]
 
 
@@ -104,17 +101,22 @@ def h11_request(data: bytes) -> H11Message | None:
     event = _first_event(connection, data)
     if not isinstance(event, h11.Request):
         return None
-    is_over = isinstance(connection.next_event(), h11.EndOfMessage)
-    return H11Message((event.method, event.target), list(event.headers), 0 if is_over else _length(list(event.headers)))
+    fields = list(event.headers)
+    is_over = isinstance(_next_event(connection), h11.EndOfMessage)
+    return H11Message((event.method, event.target), fields, 0 if is_over else _length(fields, 0))
 
 
-def h11_response(data: bytes) -> H11Message | None:
+def h11_response(data: bytes, method: bytes) -> H11Message | None:
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=65536)
-    connection.send(h11.Request(method="GET", target="/", headers=[("host", "h")]))
+    connection.send(h11.Request(method=method, target="/", headers=[("host", "h")]))
+    connection.send(h11.EndOfMessage())
     event = _first_event(connection, data)
     if not isinstance(event, h11.Response):
         return None
-    return H11Message((event.status_code, event.reason), list(event.headers), _length(list(event.headers)))
+    fields = list(event.headers)
+    is_over = isinstance(_next_event(connection), h11.EndOfMessage)
+    length = 0 if is_over else _length(fields, UNTIL_CLOSE)
+    return H11Message((event.status_code, event.reason), fields, length)
 
 
 def h11_chunks(data: bytes) -> tuple[bytes, Fields, bytes] | None:
@@ -142,13 +144,21 @@ def fields_of(data: bytes) -> Fields:
 
 
 def _first_event(connection: h11.Connection, data: bytes) -> object:
+    """data: cut at the end of the head, so that what comes next cannot matter."""
     try:
-        connection.receive_data(data)
+        connection.receive_data(data[: data.index(b"\r\n\r\n") + 4])
+    except (h11.RemoteProtocolError, ValueError):
+        return None
+    return _next_event(connection)
+
+
+def _next_event(connection: h11.Connection) -> object:
+    try:
         return connection.next_event()
     except h11.RemoteProtocolError:
         return None
 
 
-def _length(fields: Fields) -> int:
+def _length(fields: Fields, otherwise: int) -> int:
     values = dict(fields)
-    return CHUNKED if b"transfer-encoding" in values else int(values.get(b"content-length", 0))
+    return CHUNKED if b"transfer-encoding" in values else int(values.get(b"content-length", otherwise))

@@ -1,0 +1,75 @@
+"""How a proxy starts: listeners, workers, then the agent's loop, in this order.
+
+The rule: no grpc, protobuf, prometheus_client or event loop before fork_first(), because a fork of a process with
+threads is unsafe; they are imported inside _serve, after it. So is what only the agent needs: whatever is alive at the
+fork ends up twice in memory, because counting references writes to its pages (0.7 MiB measured).
+"""
+
+import asyncio
+import logging
+import socket
+import sys
+import time
+from random import Random
+from typing import TYPE_CHECKING
+
+from milliroute.proxy import listening
+from milliroute.proxy.children import RunWorker
+from milliroute.proxy.config import HostPort, ProxyConfig
+from milliroute.proxy.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from milliroute.proxy.statedir import StateDir
+
+log = logging.getLogger(__name__)
+
+
+def run(config: ProxyConfig, run_worker: RunWorker) -> int:
+    """The whole proxy: returns its exit code. Raises ListenError when an address or directory cannot be had."""
+    state_dir = _state_dir(config.state_dir) if config.state_dir else None
+    groups = [listening.open_group(listener.address, config.workers) for listener in config.listeners]
+    admin = listening.open_group(config.admin, 1)[0] if config.admin else None
+    for listener, group in zip(config.listeners, groups, strict=True):
+        address = listening.describe(listener, listening.bound_address(group[0]))
+        print(f"milliroute: listening proxy {address}", file=sys.stderr)
+    if admin is not None:
+        print(f"milliroute: listening admin {listening.bound_address(admin)}", file=sys.stderr, flush=True)
+    supervisor = Supervisor(config, list(zip(*groups, strict=True)))
+    supervisor.fork_first(run_worker, [admin] if admin is not None else [])
+    return asyncio.run(_serve(config, supervisor, admin, state_dir))
+
+
+async def _serve(
+    config: ProxyConfig, supervisor: Supervisor, admin: socket.socket | None, state_dir: "StateDir | None"
+) -> int:
+    from milliroute.proxy.agent import Agent
+    from milliroute.proxy.destination import Hello
+    from milliroute.proxy.discovery import Discovery
+
+    keeper = None
+    if state_dir is not None:
+        from milliroute.proxy.keeper import Keeper
+
+        keeper = Keeper(state_dir)
+    agent = Agent(config, supervisor, keeper)
+    if state_dir is not None:
+        kept, problems = state_dir.load()
+        for problem in problems:
+            log.warning("state directory: %s", problem)
+        agent.load(kept, time.time_ns())
+    address = str(_reachable(listening.bound_address(admin))) if admin is not None else ""
+    hello = Hello(config.proxy_id, config.namespace, address)
+    discovery = Discovery(config.destination, hello, agent, now_s=time.monotonic, unix_ns=time.time_ns, rng=Random())
+    return await agent.run(discovery, admin)
+
+
+def _state_dir(path: str) -> "StateDir":
+    from milliroute.proxy.statedir import StateDir
+
+    return StateDir(path)
+
+
+def _reachable(address: HostPort) -> HostPort:
+    """A listener on all addresses is told to others as loopback: they look from the same machine or pod."""
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+    return HostPort(loopback.get(address.host, address.host), address.port)

@@ -86,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
         options = parse(argv, os.environ)
         configure_logs(options.log_level)
         # After the arguments are known to be good.
-        from milliroute.proxy import launch
+        from milliroute.proxy.agent import launch
 
         return launch.run(options.config, _run_worker)
     except ConfigError as error:

@@ -330,7 +330,8 @@ class Downstream(asyncio.Protocol):
             return
         timeouts = self._context.dialer.timeouts
         self.deadline_s = self._context.now + (timeouts.header_s if self._pending else timeouts.idle_s)
-        if self._is_paused:
+        # Else it would be read again after each of a thousand pipelined requests, and what waits would only grow.
+        if self._is_paused and len(self._pending) <= MAX_PENDING_BYTES:
             self._resume()
         if self._pending and not self._is_serving and not self._is_write_paused:
             self._serve(self._pending)

@@ -177,6 +177,9 @@ class Worker(asyncio.Protocol):
             self._context.dialer.spawn(_attend(accept))
 
     def _finish(self) -> None:
+        """What still runs is cut off by a reset, which nobody takes for the end of a response."""
+        for connection in list(self._connections):
+            connection.abort()
         self._report()
         if self._pipe is not None:
             self._pipe.close()

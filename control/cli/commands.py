@@ -183,9 +183,9 @@ def demo(args: tuple[str, ...]) -> None:
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 def proxy(args: tuple[str, ...]) -> None:
     """Route requests by the splits of a control service."""
-    from milliroute.control.cli import entry
+    from milliroute.control.cli.handover import become_proxy
 
-    entry.become_proxy(list(args))
+    become_proxy(list(args))
 
 
 @cli.command()

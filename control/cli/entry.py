@@ -4,7 +4,6 @@ In: argv. Out: an exit code, 0 ok, 1 failure, 2 usage. `milliroute proxy` replac
 carries the operator's code.
 """
 
-import os
 import sys
 
 from milliroute.control.config import VERSION
@@ -15,14 +14,11 @@ def main() -> None:
     if args in (["version"], ["--version"]):
         print(f"milliroute {VERSION}")
     elif args[:1] == ["proxy"]:
+        from milliroute.control.cli.handover import become_proxy
+
         become_proxy(args[1:])
     else:
         # Here and not above: click alone takes as long as everything before it.
         from milliroute.control.cli.commands import main as run_verb
 
         run_verb(args)
-
-
-def become_proxy(args: list[str]) -> None:
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "milliroute.proxy", *args])

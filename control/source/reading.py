@@ -8,8 +8,8 @@ import os
 import stat
 from dataclasses import dataclass
 
-from milliroute.control import parse
-from milliroute.control.fields import Report
+from milliroute.control.manifest import objects as parse
+from milliroute.control.manifest.fields import Report
 from milliroute.control.model import KubeObject
 from milliroute.control.source import yaml
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import yaml
 
-from milliroute.control.nodes import Fields, Items, Node, Scalar
+from milliroute.control.manifest.nodes import Fields, Items, Node, Scalar
 
 # Larger than any etcd object (1.5 MiB) and than any hand-written folder; parsing it takes some seconds at most.
 MAX_FILE_BYTES = 8 * 1024 * 1024

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milliroute.control import duration
 from milliroute.control.errors import DurationError
+from milliroute.control.manifest import duration
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milliroute.control.nodes import Fields, Items, Node, Scalar
+from milliroute.control.manifest.nodes import Fields, Items, Node, Scalar
 from milliroute.control.source import yaml
 
 

@@ -1,6 +1,6 @@
 """States and counters that several tests of the agent's side begin with."""
 
-from milliroute.proxy.catalog import Offer
+from milliroute.proxy.agent.catalog import Offer
 from milliroute.proxy.ipc import LatencyDelta, LeafDelta, ResponseDelta, Stats, Update
 from milliroute.proxy.state import AuthorityState, BackendState, EndpointState, RouteState, SplitState, WeightState
 

@@ -15,8 +15,8 @@ from typing import ParamSpec
 import uvloop
 
 from milliroute.proxy import ipc
+from milliroute.proxy.agent.ledger import LeafTotals, Ledger
 from milliroute.proxy.config import Codec, HostPort, Listener, ProxyConfig, Timeouts
-from milliroute.proxy.ledger import LeafTotals, Ledger
 from milliroute.proxy.state import AuthorityState
 from milliroute.proxy.table import Endpoint
 from milliroute.proxy.worker import Worker

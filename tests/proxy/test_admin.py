@@ -5,8 +5,16 @@ import gzip
 
 import pytest
 
-from milliroute.proxy import admin, listening
-from milliroute.proxy.admin import AdminServer, RefusedRequestError, Request, Response, answer, body_length, encode
+from milliroute.proxy.agent import admin, listening
+from milliroute.proxy.agent.admin import (
+    AdminServer,
+    RefusedRequestError,
+    Request,
+    Response,
+    answer,
+    body_length,
+    encode,
+)
 from milliroute.proxy.config import HostPort
 
 ROUTES: admin.Routes = {

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from milliroute.proxy import listening
-from milliroute.proxy.agent import Agent
+from milliroute.proxy.agent import listening
+from milliroute.proxy.agent.agent import Agent
+from milliroute.proxy.agent.destination import Hello
+from milliroute.proxy.agent.discovery import Discovery
+from milliroute.proxy.agent.keeper import Keeper
+from milliroute.proxy.agent.statedir import StateDir
+from milliroute.proxy.agent.supervisor import Supervisor
 from milliroute.proxy.config import HostPort
-from milliroute.proxy.destination import Hello
-from milliroute.proxy.discovery import Discovery
 from milliroute.proxy.ipc import Alias, Applied, Down, Forget, Ready, Update, Watch
-from milliroute.proxy.keeper import Keeper
-from milliroute.proxy.statedir import StateDir
-from milliroute.proxy.supervisor import Supervisor
 from tests.proxy.fakes import CONFIG, FakeControl, FakeNursery, FakeWorker, resolved_message, state_message, until
 from tests.proxy.samples import leaf_delta, stats
 

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from milliroute.proxy.backoff import control_delay_s, worker_delay_s
+from milliroute.proxy.agent.backoff import control_delay_s, worker_delay_s
 
 
 def test_the_first_retry_comes_within_a_tenth_of_a_second() -> None:

@@ -1,6 +1,6 @@
 """What is watched, what is known of it, and when it is in force."""
 
-from milliroute.proxy.catalog import Accepted, Catalog, Novelty, Refused
+from milliroute.proxy.agent.catalog import Accepted, Catalog, Novelty, Refused
 from milliroute.proxy.ipc import Alias, Applied
 from tests.proxy.samples import KEY, offer, state
 

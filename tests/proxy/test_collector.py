@@ -2,10 +2,10 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from milliroute.proxy.catalog import Catalog
-from milliroute.proxy.collector import Sources, Vitals, renderer
+from milliroute.proxy.agent.catalog import Catalog
+from milliroute.proxy.agent.collector import Sources, Vitals, renderer
+from milliroute.proxy.agent.ledger import Ledger
 from milliroute.proxy.ipc import Applied, ErrorDelta, Stats, TcpDelta
-from milliroute.proxy.ledger import Ledger
 from milliroute.proxy.state import AuthorityState, RouteState, SplitState, WeightState
 from tests.proxy.samples import KEY, backend, leaf_delta, offer, state, stats
 

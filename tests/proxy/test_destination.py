@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from milliroute.control.api import destination_pb2 as pb
-from milliroute.proxy.catalog import Accepted, Refused
-from milliroute.proxy.destination import (
+from milliroute.proxy.agent.catalog import Accepted, Refused
+from milliroute.proxy.agent.destination import (
     GarbledError,
     Hello,
     Resolved,

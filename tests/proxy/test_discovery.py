@@ -8,9 +8,9 @@ from random import Random
 import pytest
 
 from milliroute.control.api import destination_pb2 as pb
-from milliroute.proxy.catalog import Accepted, Offer
-from milliroute.proxy.destination import Hello, Resolved
-from milliroute.proxy.discovery import Discovery
+from milliroute.proxy.agent.catalog import Accepted, Offer
+from milliroute.proxy.agent.destination import Hello, Resolved
+from milliroute.proxy.agent.discovery import Discovery
 from tests.proxy.fakes import FakeControl, resolved_message, state_message, until
 
 

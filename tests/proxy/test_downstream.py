@@ -52,12 +52,12 @@ async def test_client_that_pipelines_and_reads_nothing_is_read_no_more(codec: Co
     async with Origin(answering(response(b"x" * 10_000))) as origin, serving(codec, to(origin)) as proxy:
         client = await proxy.client()
         client.reader._transport.pause_reading()  # type: ignore[attr-defined]  # no public way to stop a StreamReader
-        client.writer.write(get() * 20_000)
+        client.writer.write(get("/" + "x" * 4000) * 5000)
         connection = next(iter(proxy.worker._connections))
         await until(lambda: connection._is_write_paused and connection._is_paused)
         assert len(connection._pending) < 2**19
         client.reader._transport.resume_reading()  # type: ignore[attr-defined]
-        for _ in range(20_000):
+        for _ in range(5000):
             assert (await client.reply()).status == 200
 
 
@@ -80,13 +80,15 @@ async def test_slow_reader_leaves_no_paused_connection_in_the_pool(codec: Codec)
 @on_loop
 async def test_answer_without_a_body_is_followed_by_the_next(codec: Codec, method: str, status: str) -> None:
     framing = "" if status.startswith("204") else "content-length: 5\r\n"
-    async with Origin(answering(f"HTTP/1.1 {status}\r\n{framing}\r\n".encode())) as origin:
-        async with serving(codec, to(origin)) as proxy:
-            client = await proxy.client()
-            await client.send(get(method=method) * 3)
-            for _ in range(3):
-                assert (await client.reply("HEAD")).status == int(status[:3])
-            assert len(origin.visits) == 1
+    async with (
+        Origin(answering(f"HTTP/1.1 {status}\r\n{framing}\r\n".encode())) as origin,
+        serving(codec, to(origin)) as proxy,
+    ):
+        client = await proxy.client()
+        await client.send(get(method=method) * 3)
+        for _ in range(3):
+            assert (await client.reply("HEAD")).status == int(status[:3])
+        assert len(origin.visits) == 1
 
 
 @on_loop
@@ -108,13 +110,15 @@ async def test_chunks_and_trailers_pass_both_ways(codec: Codec) -> None:
 @on_loop
 async def test_http10_client_gets_no_chunks_and_a_close(codec: Codec) -> None:
     wire = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
-    async with Origin(answering(wire + b"5\r\nhello\r\n6\r\n world\r\n0\r\nx: y\r\n\r\n")) as origin:
-        async with serving(codec, to(origin)) as proxy:
-            client = await proxy.client()
-            await client.send(b"GET / HTTP/1.0\r\nhost: reviews\r\n\r\n")
-            reply = await client.reply()
-            assert (reply.interims, reply.body) == ([], b"hello world")
-            assert "transfer-encoding" not in reply.fields
+    async with (
+        Origin(answering(wire + b"5\r\nhello\r\n6\r\n world\r\n0\r\nx: y\r\n\r\n")) as origin,
+        serving(codec, to(origin)) as proxy,
+    ):
+        client = await proxy.client()
+        await client.send(b"GET / HTTP/1.0\r\nhost: reviews\r\n\r\n")
+        reply = await client.reply()
+        assert (reply.interims, reply.body) == ([], b"hello world")
+        assert "transfer-encoding" not in reply.fields
 
 
 @on_loop

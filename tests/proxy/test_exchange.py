@@ -138,12 +138,11 @@ async def test_long_body_for_a_name_not_known_yet_is_read_on_after_the_answer(co
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @on_loop
 async def test_refused_connect_tries_the_next_endpoint(codec: Codec, method: str) -> None:
-    async with Origin(named("v1")) as origin:
-        async with serving(codec, leaves({"v1": [closed_port(), origin.port]}, 1)) as proxy:
-            client = await proxy.client()
-            for _ in range(20):
-                await client.send(get(method=method))
-                assert (await client.reply()).body == b"v1"
+    async with Origin(named("v1")) as origin, serving(codec, leaves({"v1": [closed_port(), origin.port]}, 1)) as proxy:
+        client = await proxy.client()
+        for _ in range(20):
+            await client.send(get(method=method))
+            assert (await client.reply()).body == b"v1"
 
 
 @on_loop
@@ -198,14 +197,17 @@ async def test_post_that_was_sent_is_never_sent_again(codec: Codec) -> None:
 
 @on_loop
 async def test_stale_connection_of_a_backend_that_is_gone_fails_over(codec: Codec) -> None:
-    async with Origin(stale) as v1, Origin(named("v2")) as v2:
-        async with serving(codec, leaves({"v1": [v1.port], "v2": [v2.port]}, 1, 0)) as proxy:
-            client = await proxy.client()
-            await client.get()
-            assert v1._server is not None
-            v1._server.close()
-            await proxy.update(leaves({"v1": [v1.port], "v2": [v2.port]}, 999_999, 1))
-            assert (await client.get()).body == b"v2"
+    async with (
+        Origin(stale) as v1,
+        Origin(named("v2")) as v2,
+        serving(codec, leaves({"v1": [v1.port], "v2": [v2.port]}, 1, 0)) as proxy,
+    ):
+        client = await proxy.client()
+        await client.get()
+        assert v1._server is not None
+        v1._server.close()
+        await proxy.update(leaves({"v1": [v1.port], "v2": [v2.port]}, 999_999, 1))
+        assert (await client.get()).body == b"v2"
 
 
 async def silent(visit: Visit) -> None:

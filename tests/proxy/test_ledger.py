@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from milliroute.proxy.agent.ledger import LeafKey, Ledger, quantile_ms
 from milliroute.proxy.ipc import ErrorDelta, Stats, TcpDelta
-from milliroute.proxy.ledger import LeafKey, Ledger, quantile_ms
 from tests.proxy.samples import KEY, leaf_delta, state, stats
 
 V1 = LeafKey(KEY, "default/reviews", "reviews-v1", "default")

@@ -4,9 +4,9 @@ import socket
 
 import pytest
 
+from milliroute.proxy.agent.listening import bound_address, describe, open_group
 from milliroute.proxy.config import HostPort, Listener
 from milliroute.proxy.errors import ListenError
-from milliroute.proxy.listening import bound_address, describe, open_group
 
 LOOPBACK = HostPort("127.0.0.1", 0)
 

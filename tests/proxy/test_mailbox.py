@@ -1,6 +1,6 @@
 """One slot per subject, the newest message wins."""
 
-from milliroute.proxy.mailbox import Mailbox
+from milliroute.proxy.agent.mailbox import Mailbox
 
 
 def test_messages_leave_in_the_order_of_their_slots() -> None:

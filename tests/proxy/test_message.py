@@ -23,7 +23,7 @@ def test_a_value_keeps_its_inner_white_space_and_8_bit_bytes() -> None:
 def test_a_request_head_promises_nothing_by_itself() -> None:
     head = RequestHead(b"GET", b"/", b"a", b"")
     assert (head.length, head.upgrade) == (0, b"")
-    assert not (head.wants_close or head.is_http10 or head.expects_continue)
+    assert (head.wants_close, head.is_http10, head.expects_continue) == (False, False, False)
 
 
 @pytest.mark.parametrize("wire", [b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nx: y\r\n\r\n"])

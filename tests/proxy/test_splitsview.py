@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from milliroute.proxy.catalog import Catalog
+from milliroute.proxy.agent.catalog import Catalog
+from milliroute.proxy.agent.ledger import Ledger
+from milliroute.proxy.agent.splitsview import authorities_view, format_weight
 from milliroute.proxy.ipc import Applied
-from milliroute.proxy.ledger import Ledger
-from milliroute.proxy.splitsview import authorities_view, format_weight
 from milliroute.proxy.state import AuthorityState, RampState, RouteState, SplitState, StickyState, WeightState
 from tests.proxy.samples import KEY, backend, leaf_delta, offer, state, stats
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from milliroute.proxy.agent.keeper import Keeper
+from milliroute.proxy.agent.statedir import Kept, StateDir
 from milliroute.proxy.errors import ListenError
-from milliroute.proxy.keeper import Keeper
-from milliroute.proxy.statedir import Kept, StateDir
 
 
 def kept(key: str, state: bytes = b"s") -> Kept:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from milliroute.proxy import listening
+from milliroute.proxy.agent import listening
+from milliroute.proxy.agent.supervisor import Supervisor
 from milliroute.proxy.config import HostPort
 from milliroute.proxy.ipc import Alias, Down, Drain, Ready, Up
-from milliroute.proxy.supervisor import Supervisor
 from tests.proxy.fakes import CONFIG, FakeNursery, until
 
 TABLE = Alias("reviews", "reviews.default")

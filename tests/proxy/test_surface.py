@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from milliroute.proxy.admin import Request, answer
-from milliroute.proxy.catalog import Catalog
-from milliroute.proxy.collector import Sources, Vitals
+from milliroute.proxy.agent.admin import Request, answer
+from milliroute.proxy.agent.catalog import Catalog
+from milliroute.proxy.agent.collector import Sources, Vitals
+from milliroute.proxy.agent.ledger import Ledger
+from milliroute.proxy.agent.splitsview import ControlView, SplitsView
+from milliroute.proxy.agent.surface import routes
 from milliroute.proxy.config import ProxyConfig
-from milliroute.proxy.ledger import Ledger
 from milliroute.proxy.logs import current_level, set_level
-from milliroute.proxy.splitsview import ControlView, SplitsView
-from milliroute.proxy.surface import routes
 from tests.proxy.fakes import CONFIG
 
 

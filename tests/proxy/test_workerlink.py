@@ -6,8 +6,8 @@ from collections.abc import Callable, Coroutine
 
 import pytest
 
+from milliroute.proxy.agent.workerlink import WorkerLink
 from milliroute.proxy.ipc import Alias, Ready, Up, Watch, encode
-from milliroute.proxy.workerlink import WorkerLink
 from tests.proxy.fakes import FakeWorker
 
 

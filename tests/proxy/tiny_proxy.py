@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 
-from milliroute.proxy import launch
+from milliroute.proxy.agent import launch
 from milliroute.proxy.config import HostPort, Listener, ProxyConfig
 from milliroute.proxy.ipc import Drain, FrameBuffer, Ready, decode_down, encode
 

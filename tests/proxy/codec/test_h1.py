@@ -63,6 +63,7 @@ def test_any_bytes_are_a_body_or_a_refusal_and_the_same_to_both(data: bytes, len
     assert (fast.is_done, fast.rest) == (reference.is_done, reference.rest)
 
 
+@pytest.mark.slow
 @many
 @given(requests)
 def test_a_structured_request_means_the_same_to_both_and_to_the_next_hop(data: bytes) -> None:
@@ -74,6 +75,7 @@ def test_a_structured_request_means_the_same_to_both_and_to_the_next_hop(data: b
         assert all(read_request(FAST, data[:size]) is None for size in range(fast.end))
 
 
+@pytest.mark.slow
 @many
 @given(responses, st.sampled_from((b"GET", b"HEAD")))
 def test_a_structured_response_means_the_same_to_both_and_to_the_next_hop(data: bytes, method: bytes) -> None:

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from milliroute.control.errors import ValueTextError
+from milliroute.control.manifest.nodes import Fields, Items, Node, Scalar
 from milliroute.control.model import Origin
-from milliroute.control.nodes import Fields, Items, Node, Scalar
 
 # RFC 1123 labels, as Kubernetes names its Services, with dots where a host or `name.namespace` may stand.
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"

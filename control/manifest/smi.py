@@ -9,13 +9,14 @@ from collections.abc import Iterator
 
 import re2
 
-from milliroute.control import fields, names, quantity
-from milliroute.control.annotations import read_policy
+from milliroute.control import names, quantity
 from milliroute.control.errors import QuantityError
-from milliroute.control.fields import Report
-from milliroute.control.metadata import Metadata
+from milliroute.control.manifest import fields
+from milliroute.control.manifest.annotations import read_policy
+from milliroute.control.manifest.fields import Report
+from milliroute.control.manifest.metadata import Metadata
+from milliroute.control.manifest.nodes import Fields, Items, Scalar
 from milliroute.control.model import HeaderMatch, HTTPRouteGroup, Leaf, Match, TrafficSplit
-from milliroute.control.nodes import Fields, Items, Scalar
 
 # RFC 9110 section 9.1: methods are case-sensitive tokens; all registered ones are upper case.
 _METHOD = re.compile(r"\*\Z|[A-Z][A-Z0-9_-]{0,31}\Z")

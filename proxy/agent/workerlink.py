@@ -10,8 +10,8 @@ from typing import Protocol
 
 import msgspec
 
+from milliroute.proxy.agent.mailbox import Mailbox
 from milliroute.proxy.ipc import Down, FrameBuffer, Up, decode_up, encode
-from milliroute.proxy.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
 

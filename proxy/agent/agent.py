@@ -13,21 +13,21 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from milliroute.proxy.admin import AdminServer
-from milliroute.proxy.catalog import Accepted, Catalog, Novelty, Offer, Refused, Verdict, entry_update
+from milliroute.proxy.agent.admin import AdminServer
+from milliroute.proxy.agent.catalog import Accepted, Catalog, Novelty, Offer, Refused, Verdict, entry_update
+from milliroute.proxy.agent.ledger import Ledger
+from milliroute.proxy.agent.splitsview import ControlView, SplitsView, authorities_view
+from milliroute.proxy.agent.supervisor import Supervisor
+from milliroute.proxy.agent.surface import routes
 from milliroute.proxy.config import ProxyConfig
 from milliroute.proxy.ipc import MAX_FRAME_BYTES, Alias, Applied, Down, Forget, Stats, Up, Update, Watch, encode
-from milliroute.proxy.ledger import Ledger
-from milliroute.proxy.splitsview import ControlView, SplitsView, authorities_view
-from milliroute.proxy.supervisor import Supervisor
-from milliroute.proxy.surface import routes
 
 if TYPE_CHECKING:
-    from milliroute.proxy.collector import Sources, Vitals
-    from milliroute.proxy.destination import Resolved
-    from milliroute.proxy.discovery import Discovery
-    from milliroute.proxy.keeper import Keeper
-    from milliroute.proxy.statedir import Kept
+    from milliroute.proxy.agent.collector import Sources, Vitals
+    from milliroute.proxy.agent.destination import Resolved
+    from milliroute.proxy.agent.discovery import Discovery
+    from milliroute.proxy.agent.keeper import Keeper
+    from milliroute.proxy.agent.statedir import Kept
 
 log = logging.getLogger(__name__)
 
@@ -214,7 +214,7 @@ class Agent:
 
     def load(self, kept: "Sequence[Kept]", now_unix_ns: int) -> None:
         """Tables of an earlier life of this proxy; those of the control service replace them."""
-        from milliroute.proxy.destination import GarbledError, StateError, decode_kept
+        from milliroute.proxy.agent.destination import GarbledError, StateError, decode_kept
 
         for item in kept:
             try:
@@ -257,12 +257,12 @@ class Agent:
         return SplitsView(self.config.proxy_id, control, authorities_view(self.catalog, self.ledger))
 
     def sources(self) -> "Sources":
-        from milliroute.proxy.collector import Sources
+        from milliroute.proxy.agent.collector import Sources
 
         return Sources(self.catalog, self.ledger, self._vitals)
 
     def _vitals(self) -> "Vitals":
-        from milliroute.proxy.collector import Vitals
+        from milliroute.proxy.agent.collector import Vitals
 
         discovery, supervisor = self._discovery, self._supervisor
         return Vitals(

@@ -13,13 +13,13 @@ import time
 from random import Random
 from typing import TYPE_CHECKING
 
-from milliroute.proxy import listening
-from milliroute.proxy.children import RunWorker
+from milliroute.proxy.agent import listening
+from milliroute.proxy.agent.children import RunWorker
+from milliroute.proxy.agent.supervisor import Supervisor
 from milliroute.proxy.config import HostPort, ProxyConfig
-from milliroute.proxy.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from milliroute.proxy.statedir import StateDir
+    from milliroute.proxy.agent.statedir import StateDir
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +42,13 @@ def run(config: ProxyConfig, run_worker: RunWorker) -> int:
 async def _serve(
     config: ProxyConfig, supervisor: Supervisor, admin: socket.socket | None, state_dir: "StateDir | None"
 ) -> int:
-    from milliroute.proxy.agent import Agent
-    from milliroute.proxy.destination import Hello
-    from milliroute.proxy.discovery import Discovery
+    from milliroute.proxy.agent.agent import Agent
+    from milliroute.proxy.agent.destination import Hello
+    from milliroute.proxy.agent.discovery import Discovery
 
     keeper = None
     if state_dir is not None:
-        from milliroute.proxy.keeper import Keeper
+        from milliroute.proxy.agent.keeper import Keeper
 
         keeper = Keeper(state_dir)
     agent = Agent(config, supervisor, keeper)
@@ -64,7 +64,7 @@ async def _serve(
 
 
 def _state_dir(path: str) -> "StateDir":
-    from milliroute.proxy.statedir import StateDir
+    from milliroute.proxy.agent.statedir import StateDir
 
     return StateDir(path)
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from milliroute.proxy import build
-from milliroute.proxy.catalog import Catalog, Entry, Offer
-from milliroute.proxy.ledger import LeafTotals, Ledger, ResponseKey
+from milliroute.proxy.agent import build
+from milliroute.proxy.agent.catalog import Catalog, Entry, Offer
+from milliroute.proxy.agent.ledger import LeafTotals, Ledger, ResponseKey
+from milliroute.proxy.agent.splitsview import WeightedLeaf, distinct_splits, weighted_leaves
 from milliroute.proxy.metrics import LATENCY_BOUNDS_MS
-from milliroute.proxy.splitsview import WeightedLeaf, distinct_splits, weighted_leaves
 
 _LEAF_LABELS = ("direction", "authority", "tls", "dst_service", "dst_namespace")
 _BOUNDS = (*(str(bound) for bound in LATENCY_BOUNDS_MS), "+Inf")

@@ -7,11 +7,11 @@ error: ignored in silence, it would route otherwise than its writer believes.
 import re
 from dataclasses import dataclass, replace
 
-from milliroute.control import duration
 from milliroute.control.errors import DurationError
-from milliroute.control.fields import Report
+from milliroute.control.manifest import duration
+from milliroute.control.manifest.fields import Report
+from milliroute.control.manifest.nodes import Fields, Scalar
 from milliroute.control.model import Sticky
-from milliroute.control.nodes import Fields, Scalar
 
 PREFIX = "milliroute.io/"
 STICKY = PREFIX + "sticky"

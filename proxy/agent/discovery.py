@@ -16,9 +16,9 @@ from typing import Literal, Protocol
 import grpc
 import grpc.aio
 
-from milliroute.proxy.backoff import control_delay_s
-from milliroute.proxy.catalog import Offer, Verdict
-from milliroute.proxy.destination import (
+from milliroute.proxy.agent.backoff import control_delay_s
+from milliroute.proxy.agent.catalog import Offer, Verdict
+from milliroute.proxy.agent.destination import (
     WATCH_METHOD,
     GarbledError,
     Hello,
@@ -30,8 +30,8 @@ from milliroute.proxy.destination import (
     unsubscribe_request,
     verdict_request,
 )
+from milliroute.proxy.agent.mailbox import Mailbox
 from milliroute.proxy.ipc import MAX_FRAME_BYTES
-from milliroute.proxy.mailbox import Mailbox
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from milliroute.proxy.catalog import Catalog, Offer
-from milliroute.proxy.ledger import LeafCounts, LeafKey, Ledger, quantile_ms
+from milliroute.proxy.agent.catalog import Catalog, Offer
+from milliroute.proxy.agent.ledger import LeafCounts, LeafKey, Ledger, quantile_ms
 from milliroute.proxy.state import AuthorityState, BackendState, RampState, SplitState, StickyState, WeightState
 
 _MICRO = 1_000_000

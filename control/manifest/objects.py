@@ -7,11 +7,13 @@ unwrapped.
 
 from collections.abc import Callable, Iterable, Iterator
 
-from milliroute.control import fields, parse_core, parse_smi
-from milliroute.control.fields import Report
-from milliroute.control.metadata import read_metadata
+from milliroute.control.manifest import core as parse_core
+from milliroute.control.manifest import fields
+from milliroute.control.manifest import smi as parse_smi
+from milliroute.control.manifest.fields import Report
+from milliroute.control.manifest.metadata import read_metadata
+from milliroute.control.manifest.nodes import Fields, Node
 from milliroute.control.model import KubeObject
-from milliroute.control.nodes import Fields, Node
 
 # smi-spec.io is the group; smi-specs.io is how many tutorials spell it.
 SPLIT_GROUPS = ("split.smi-spec.io", "split.smi-specs.io")

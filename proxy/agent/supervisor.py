@@ -13,11 +13,11 @@ import socket
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Protocol
 
-from milliroute.proxy.backoff import WORKER_STABLE_S, worker_delay_s
-from milliroute.proxy.children import Child, RunWorker, fork, spawn
+from milliroute.proxy.agent.backoff import WORKER_STABLE_S, worker_delay_s
+from milliroute.proxy.agent.children import Child, RunWorker, fork, spawn
+from milliroute.proxy.agent.workerlink import WorkerLink
 from milliroute.proxy.config import ProxyConfig
 from milliroute.proxy.ipc import Down, Drain, Ready, Up, encode
-from milliroute.proxy.workerlink import WorkerLink
 
 log = logging.getLogger(__name__)
 

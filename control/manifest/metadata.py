@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from milliroute.control import fields
-from milliroute.control.fields import Report
+from milliroute.control.manifest import fields
+from milliroute.control.manifest.fields import Report
+from milliroute.control.manifest.nodes import Fields
 from milliroute.control.model import Origin
 from milliroute.control.names import DEFAULT_NAMESPACE
-from milliroute.control.nodes import Fields
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ The agent's loop must not wait for fsync, and a burst of versions needs only its
 import asyncio
 import logging
 
-from milliroute.proxy.statedir import Kept, StateDir
+from milliroute.proxy.agent.statedir import Kept, StateDir
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from milliroute.control.api import destination_pb2 as pb
-from milliroute.proxy.catalog import Accepted, Offer, Refused, Verdict
+from milliroute.proxy.agent.catalog import Accepted, Offer, Refused, Verdict
 from milliroute.proxy.ipc import Update
 from milliroute.proxy.state import (
     AuthorityState,

@@ -3,11 +3,11 @@
 import ipaddress
 from collections.abc import Iterator
 
-from milliroute.control import fields
-from milliroute.control.fields import Report
-from milliroute.control.metadata import Metadata
+from milliroute.control.manifest import fields
+from milliroute.control.manifest.fields import Report
+from milliroute.control.manifest.metadata import Metadata
+from milliroute.control.manifest.nodes import Fields, Scalar
 from milliroute.control.model import EndpointSlice, Service, ServicePort, SliceEndpoint, SlicePort
-from milliroute.control.nodes import Fields, Scalar
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from milliroute.proxy import build
-from milliroute.proxy.admin import Action, Request, Response, Routes, json, text
+from milliroute.proxy.agent import build
+from milliroute.proxy.agent.admin import Action, Request, Response, Routes, json, text
+from milliroute.proxy.agent.splitsview import SplitsView
 from milliroute.proxy.config import ProxyConfig
 from milliroute.proxy.logs import current_level, set_level
-from milliroute.proxy.splitsview import SplitsView
 
 if TYPE_CHECKING:
-    from milliroute.proxy.collector import Sources
+    from milliroute.proxy.agent.collector import Sources
 
 _METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -78,7 +78,7 @@ def _metrics(facade: Facade) -> Action:
     def scrape(request: Request) -> Response:
         nonlocal render
         if render is None:
-            from milliroute.proxy.collector import renderer
+            from milliroute.proxy.agent.collector import renderer
 
             render = renderer(facade.sources())
         return Response(200, render(), _METRICS_TYPE)

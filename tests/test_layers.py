@@ -1,0 +1,139 @@
+"""The ranks of the design: a module imports only what stands on a lower step, and pure modules do no I/O.
+
+Each ladder goes from the top down. What is not listed fails the test, so a new module has to say where it belongs.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# (kind, modules of one step); no two modules of one step import each other.
+Ladder = list[tuple[str, str]]
+
+PROXY: Ladder = [
+    ("rim", "__main__ worker_main"),
+    ("rim", "agent.launch"),
+    ("rim", "agent.agent worker"),
+    ("I/O", "agent.surface downstream"),
+    ("I/O", "agent.discovery agent.admin agent.collector agent.supervisor agent.keeper exchange"),
+    ("I/O", "agent.children agent.listening agent.workerlink agent.statedir upstream"),
+    ("pure", "router agent.splitsview"),
+    ("pure", "table agent.destination agent.ledger"),
+    ("pure", "codec.h1 metrics agent.catalog"),
+    ("pure", "codec.h1_scan codec.h1_reference codec.h1_body matching"),
+    ("pure", "codec.rules selector ramp sticky balancer replies agent.backoff agent.mailbox ipc"),
+    ("values", "config"),
+    ("values", "message errors state"),
+    ("rim", "lean logs agent.build"),
+]
+
+CONTROL: Ladder = [
+    ("rim", "cli.entry"),
+    ("rim", "cli.commands"),
+    ("rim", "cli.demo.command"),
+    ("rim", "cli.run cli.showing cli.waiting cli.handover cli.bookinfo.__main__ cli.demo.panel"),
+    ("rim", "cli.render cli.setting cli.demo.gauge cli.demo.processes cli.demo.screen cli.demo.sockets"),
+    ("rim", "cli.rows cli.manifest cli.demo.visitors cli.demo.working_copy"),
+    ("rim", "cli.apex cli.proxies cli.rewrite cli.demo.plan"),
+    ("rim", "cli.bookinfo.productpage cli.bookinfo.reviews cli.bookinfo.leaves"),
+    ("rim", "cli.bookinfo.asking cli.bookinfo.page cli.bookinfo.server"),
+    ("rim", "cli.bookinfo.client cli.bookinfo.model"),
+    ("rim", "server"),
+    ("I/O", "service status admin source.files"),
+    ("I/O", "encoding source.reading"),
+    ("asyncio", "hub changes source.backends source.merge"),
+    ("pure", "snapshot"),
+    ("pure", "authority"),
+    ("pure", "endpoints"),
+    ("pure", "index ramp manifest.objects"),
+    ("pure", "manifest.core manifest.smi source.yaml"),
+    ("pure", "manifest.annotations manifest.metadata"),
+    ("pure", "manifest.fields manifest.duration names quantity fleet"),
+    ("values", "config"),
+    ("values", "errors model views manifest.nodes"),
+]
+
+LADDERS = {"proxy": PROXY, "control": CONTROL}
+NOT_PURE = {"asyncio", "socket", "time", "logging", "grpc", "uvloop", "threading", "subprocess"}
+GENERATED = "control.api.destination_pb2"
+
+
+def _modules(top: str) -> dict[str, Path]:
+    found = {}
+    for path in (ROOT / top).rglob("*.py"):
+        parts = path.relative_to(ROOT / top).with_suffix("").parts
+        if parts[-1] != "__init__" and not parts[-1].endswith("_pb2"):
+            found[".".join(parts)] = path
+    return found
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Absolute names, also of imports inside functions and under TYPE_CHECKING."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _steps(ladder: Ladder) -> dict[str, int]:
+    return {module: rank for rank, (_, modules) in enumerate(reversed(ladder)) for module in modules.split()}
+
+
+@pytest.mark.parametrize("top", LADDERS)
+def test_every_module_stands_on_exactly_one_step(top: str) -> None:
+    listed = [module for _, modules in LADDERS[top] for module in modules.split()]
+    assert sorted(listed) == sorted(_modules(top))
+
+
+@pytest.mark.parametrize("top", LADDERS)
+def test_imports_go_strictly_down(top: str) -> None:
+    ranks, wrong = _steps(LADDERS[top]), []
+    for module, path in _modules(top).items():
+        for name in _imports(path):
+            target = name.removeprefix(f"milliroute.{top}.")
+            if target in ranks and target != module and ranks[target] >= ranks[module]:
+                wrong.append(f"{module} -> {target}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("top", LADDERS)
+def test_pure_modules_do_no_io(top: str) -> None:
+    wrong = []
+    for kind, modules in LADDERS[top]:
+        for module in modules.split() if kind in ("pure", "values") else []:
+            imported = {name.partition(".")[0] for name in _imports(_modules(top)[module])}
+            wrong += [f"{module} imports {name}" for name in sorted(imported & NOT_PURE)]
+    assert wrong == []
+
+
+def test_the_one_crossing_is_the_generated_protocol() -> None:
+    crossings = {
+        (module, name.removeprefix("milliroute."))
+        for module, path in _modules("proxy").items()
+        for name in _imports(path)
+        if name.startswith("milliroute.control")
+    }
+    assert crossings == {("agent.destination", "control.api"), ("agent.destination", GENERATED)}
+    for path in _modules("control").values():
+        assert not any(name.startswith("milliroute.proxy") for name in _imports(path)), path
+
+
+def test_a_worker_carries_no_grpc_and_no_metrics_library() -> None:
+    code = "import sys, milliroute.proxy.worker; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"grpc", "google.protobuf", "prometheus_client", "click", "yaml", "re2"} & set(modules) == set()
+
+
+def test_an_agent_carries_no_data_path_and_no_grpc_before_its_workers_are_forked() -> None:
+    code = "import sys, milliroute.proxy.__main__, milliroute.proxy.agent.launch; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    forbidden = {"grpc", "google.protobuf", "prometheus_client", "uvloop", "h11", "typing_extensions"}
+    assert forbidden & set(modules) == set()

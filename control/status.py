@@ -1,7 +1,7 @@
 """The state of the control service as its admin pages show it: JSON for people and scripts, metrics for Prometheus.
 
 Pure: it reads the snapshot, the hub and the fleet and changes nothing. The shape of `splits` is that of
-docs/interfaces.md, "Control admin".
+docs/operating.md, "Control: GET /splits".
 """
 
 from collections.abc import Iterator, Sequence

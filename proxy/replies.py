@@ -9,6 +9,10 @@ from milliroute.proxy.errors import ProxyError
 from milliroute.proxy.message import RequestHead
 
 
+# RFC 9110's words, where Python 3.11 still has RFC 2616's.
+_PHRASES = {414: "URI Too Long"}
+
+
 def error_reply(error: ProxyError, head: RequestHead | None, *, closes: bool) -> bytes:
     """head: None when there was no request that could be read; closes: the connection ends after this answer."""
     text = _one_line(error.text)
@@ -24,7 +28,7 @@ def error_reply(error: ProxyError, head: RequestHead | None, *, closes: bool) ->
             f"grpc-message: {quote(text, safe=' ')}",
         ]
     else:
-        lines = [f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}"]
+        lines = [f"HTTP/1.1 {error.status} {_PHRASES.get(error.status) or HTTPStatus(error.status).phrase}"]
     lines += [f"l5d-proxy-error: {text}", "content-length: 0"]
     if closes:
         lines.append("connection: close")

@@ -1,7 +1,7 @@
 """What running proxies say of themselves: GET /splits of each admin listener.
 
 In: addresses. Out: one ProxyPage for each that answered, and a reason for each that did not. The shape is that of
-docs/interfaces.md, "Proxy admin"; an answer of another shape counts as no answer.
+docs/operating.md, "Proxy: GET /splits"; an answer of another shape counts as no answer.
 """
 
 import http.client

@@ -1,8 +1,8 @@
 """`milliroute run`: the control service with a proxy as its child, over a unix socket in a private folder.
 
 In: files, backends and the proxy's flags. Out: the child's exit code. SIGTERM and SIGINT become SIGTERM for the child,
-which drains; a second one kills it. The control service stays until the child is gone, so that a draining proxy still
-has its tables.
+which drains; a second one ends it at once. The control service stays until the child is gone, so that a draining
+proxy still has its tables.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from milliroute.control.cli.lifeline import die_with_parent
 from milliroute.control.config import UNIX, ControlConfig
 from milliroute.control.server import ControlServer, announce
 
@@ -67,7 +68,7 @@ async def _run(config: RunConfig, program: tuple[str, ...], destination: str) ->
 
 async def _child(*argv: str) -> int:
     # A process group of its own: Ctrl-C would reach it beside our SIGTERM, and two signals end a drain.
-    child = await asyncio.create_subprocess_exec(*argv, process_group=0)
+    child = await asyncio.create_subprocess_exec(*argv, process_group=0, preexec_fn=die_with_parent)
     with _signals_to(child):
         code = await child.wait()
     # The shell's way to say that a signal ended a process.
@@ -84,7 +85,8 @@ def _signals_to(child: asyncio.subprocess.Process) -> Iterator[None]:
         if len(seen) == 1:
             log.info("draining; a second signal stops at once")
         with contextlib.suppress(ProcessLookupError):
-            child.send_signal(signal.SIGTERM if len(seen) == 1 else signal.SIGKILL)
+            # The proxy itself ends at once at its second one; killed, it would leave its workers draining.
+            child.send_signal(signal.SIGTERM)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, forward, number)

@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 # How often unknown authorities are looked through.
 _TICK_S = 1.0
+# Signals closer than this are one: the kernel tells a child of its parent's death once per thread of the parent, and
+# Ctrl-C can reach a process both from the terminal and from whoever forwards it. No hand presses twice as fast.
+_SAME_SIGNAL_S = 0.1
 
 
 class Agent:
@@ -50,6 +53,7 @@ class Agent:
         self._state_bytes: dict[str, bytes] = {}
         self._is_full = False
         self._signals = 0
+        self._signal_s = -_SAME_SIGNAL_S
         self._must_end = asyncio.Event()
         for apex in self._apexes:
             self.catalog.watch(apex, time.monotonic(), is_pinned=True)

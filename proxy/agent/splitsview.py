@@ -1,4 +1,4 @@
-"""GET /splits: configured against observed, as docs/interfaces.md ("Proxy admin") lays it out.
+"""GET /splits: configured against observed, as docs/operating.md ("Proxy: GET /splits") lays it out.
 
 In: catalog and ledger. Out: structs that msgspec writes as JSON. Pure.
 """

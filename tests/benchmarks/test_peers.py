@@ -1,4 +1,4 @@
-"""Every peer is told the same split over the same backends; milliroute is started as docs/interfaces.md says."""
+"""Every peer is told the same split over the same backends; milliroute is started as docs/operating.md says."""
 
 import json
 import sys

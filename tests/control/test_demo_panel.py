@@ -39,7 +39,7 @@ def test_a_leaf_shows_its_weight_share_observed_share_and_times() -> None:
     lines = picture(reading(), Views(total=10))
     (row,) = [line for line in lines if "reviews-v1" in line]
     assert row.split() == [
-        *("reviews-v1", "900m", "90.0%", "90.0%", "█" * 18 + "|" + "·" * 2),
+        *("reviews-v1", "900m", "90.0%", "90.0%", "█" * 14 + "|" + "·" * 2),
         *("9", "100.0%", "1.2", "ms", "4.0", "ms", "no", "stars"),
     ]
 

@@ -1,4 +1,4 @@
-"""The admin pages' content: the JSON of docs/interfaces.md and the metrics."""
+"""The admin pages' content: the JSON of docs/operating.md and the metrics."""
 
 import json
 

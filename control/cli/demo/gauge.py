@@ -6,7 +6,7 @@ from milliroute.control.cli.bookinfo.client import Unreachable, Upstream
 
 
 class Leaf(msgspec.Struct, frozen=True):
-    """One leaf, as docs/interfaces.md has it; only what the panel shows. Shares are from 0 to 1."""
+    """One leaf, as docs/operating.md has it; only what the panel shows. Shares are from 0 to 1."""
 
     leaf: str
     weight: str

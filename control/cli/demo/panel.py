@@ -14,7 +14,7 @@ LOOKS = {"reviews-v1": "no stars", "reviews-v2": "red stars", "reviews-v3": "bla
 HEADINGS = ("LEAF", "WEIGHT", "SHARE", "OBSERVED", "", "REQUESTS", "SUCCESS", "P50", "P99", "")
 # Left-aligned columns by index: the leaf, the bar and its looks. Numbers are right-aligned.
 LEFT = {0, 4, 9}
-BAR_CELLS = 20
+BAR_CELLS = 16
 
 BOLD, DIM, RED, GREEN, CYAN = "1", "2", "31", "32", "36"
 

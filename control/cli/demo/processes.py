@@ -4,16 +4,15 @@ In: programs. Out: running processes, a log file each, and a line of news when o
 `stop` ends them in seconds, and where the system can (Linux), they get SIGTERM when the demo itself is killed.
 """
 
-import ctypes
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from milliroute.control.cli.demo.plan import Program
+from milliroute.control.cli.lifeline import die_with_parent
 
 # A process that dies is started again after this pause; one that died this often stays down: it will not get better.
 RESTART_AFTER_S = 2.0
@@ -23,15 +22,6 @@ SECOND_SIGTERM_AFTER_S = 2.0
 SIGKILL_AFTER_S = 4.0
 POLL_S = 0.05
 LOG_TAIL_LINES = 12
-
-# prctl(2): the signal this process gets when its parent dies. Kept over exec.
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def _die_with_parent() -> None:
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @dataclass(slots=True)
@@ -113,7 +103,7 @@ def _spawn(program: Program, log_path: Path) -> subprocess.Popen[bytes]:
             stdout=log,
             stderr=log,
             process_group=0,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
 
 

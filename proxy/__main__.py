@@ -48,6 +48,7 @@ FLAGS = (
     Flag("grace-s", "S", str(defaults.DEFAULT_GRACE_S), "what runs may finish this long after SIGTERM"),
     Flag("connect-timeout-s", "S", str(defaults.DEFAULT_CONNECT_TIMEOUT_S), "to an endpoint"),
     Flag("response-timeout-s", "S", str(defaults.DEFAULT_RESPONSE_TIMEOUT_S), "until an answer begins; 0: no limit"),
+    Flag("stream-idle-timeout-s", "S", str(defaults.DEFAULT_STREAM_IDLE_S), "between parts of an answer; 0: no limit"),
     Flag("header-timeout-s", "S", str(defaults.DEFAULT_HEADER_TIMEOUT_S), "for a request's head"),
     Flag("idle-timeout-s", "S", str(defaults.DEFAULT_IDLE_TIMEOUT_S), "between requests of one connection"),
     Flag("log-level", "|".join(LEVELS), "info", "what to log"),
@@ -155,6 +156,7 @@ def _timeouts(given: Mapping[str, list[str]]) -> Timeouts:
     return Timeouts(
         connect_s=_convert("connect-timeout-s", given["connect-timeout-s"], _seconds),
         response_s=_convert("response-timeout-s", given["response-timeout-s"], _seconds),
+        stream_idle_s=_convert("stream-idle-timeout-s", given["stream-idle-timeout-s"], _seconds),
         header_s=_convert("header-timeout-s", given["header-timeout-s"], _seconds),
         idle_s=_convert("idle-timeout-s", given["idle-timeout-s"], _seconds),
     )

@@ -20,6 +20,8 @@ DEFAULT_CONNECT_TIMEOUT_S = 1.0
 DEFAULT_RESPONSE_TIMEOUT_S = 60.0
 # Envoy's edge guide and HAProxy's timeout http-request: a head must be complete this long after its first byte.
 DEFAULT_HEADER_TIMEOUT_S = 10.0
+# Envoy: stream_idle_timeout 5 min. A response of which nothing more comes for this long is broken off; 0 is never.
+DEFAULT_STREAM_IDLE_S = 300.0
 # A keep-alive connection without a request is closed after it.
 DEFAULT_IDLE_TIMEOUT_S = 60.0
 # Linkerd: H1 pool idle 3 s; an upstream connection unused this long is closed by us, before the backend does.
@@ -51,6 +53,7 @@ class Timeouts:
     response_s: float = DEFAULT_RESPONSE_TIMEOUT_S
     header_s: float = DEFAULT_HEADER_TIMEOUT_S
     idle_s: float = DEFAULT_IDLE_TIMEOUT_S
+    stream_idle_s: float = DEFAULT_STREAM_IDLE_S
     pool_idle_s: float = DEFAULT_POOL_IDLE_S
     discovery_s: float = DEFAULT_DISCOVERY_TIMEOUT_S
 

@@ -35,6 +35,7 @@ class Downstream(asyncio.Protocol):
 
     __slots__ = (
         "_apex",
+        "_awaits_continue",
         "_body",
         "_client_ip",
         "_codec",
@@ -72,6 +73,7 @@ class Downstream(asyncio.Protocol):
         self._pending = b""
         self._exchange: Exchange | None = None
         self._body: Body | None = None  # of the request, while its end has not come
+        self._awaits_continue = False  # the client sends no body before the backend has said something
         self._must_close = False
         self.deadline_s = 0.0
 
@@ -187,6 +189,7 @@ class Downstream(asyncio.Protocol):
             return False
         if not body.is_done:
             self._body = body
+            self._awaits_continue = exchange.head.expects_continue and not out
             self.deadline_s = self._context.now + BODY_IDLE_S
         self._pending = rest
         exchange.begin(out, body.is_done)
@@ -196,6 +199,7 @@ class Downstream(asyncio.Protocol):
         body, exchange = self._body, self._exchange
         if body is None or exchange is None:
             return
+        self._awaits_continue = False
         self.deadline_s = self._context.now + BODY_IDLE_S
         try:
             out, rest = body.feed(data)
@@ -216,7 +220,7 @@ class Downstream(asyncio.Protocol):
         if exchange is None:
             if now >= self.deadline_s:
                 self._give_up(now)
-        elif self._body is None or self._is_paused:
+        elif self._body is None or self._is_paused or self._awaits_continue:
             # Nothing is asked of the client but to read.
             if self._body is None and self._is_write_paused and now >= self.deadline_s:
                 self.abort()
@@ -273,6 +277,8 @@ class Downstream(asyncio.Protocol):
 
     def send_interim(self, head: ResponseHead) -> None:
         if self._exchange is not None and not self._exchange.head.is_http10:
+            self._awaits_continue = False
+            self.deadline_s = self._context.now + BODY_IDLE_S
             self._write(head.wire)
 
     def send_upgraded(self, head: ResponseHead) -> None:

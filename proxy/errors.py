@@ -3,7 +3,10 @@
 ProxyError
 ├── ProtocolError         a message that is malformed or forbidden
 │   ├── RequestRefused    downstream sent it: 400, 408, 414, 431, 501, 505, ...
-│   └── BadResponse       upstream sent it: 502
+│   ├── BadResponse       upstream sent it: 502
+│   ├── StreamError       one HTTP/2 stream is malformed; its connection lives (RFC 9113 section 5.4.2)
+│   │   └── HeadersTooLarge   over our field count or list size: 431
+│   └── HpackError        a field block that can't be read; the connection ends with COMPRESSION_ERROR
 ├── RoutingError          no route (404), no ready backend (503)
 ├── ConnectFailed         502 refused, 504 timed out; nothing was sent, so a retry is always safe
 ├── ClientTimeout         408
@@ -59,6 +62,30 @@ class BadResponse(ProtocolError):
     status = 502
     grpc_status = GRPC_UNAVAILABLE
     source = Source.UPSTREAM
+
+
+class StreamError(ProtocolError):
+    """code: the HTTP/2 error code to reset the stream with (RFC 9113 section 7)."""
+
+    label = "malformed"
+    status = 400
+
+    def __init__(self, code: int, text: str, *, status: int | None = None) -> None:
+        super().__init__(text, status=status)
+        self.code = code
+
+
+class HeadersTooLarge(StreamError):
+    """The dynamic table is in step all the same, so the connection lives (RFC 9113 section 10.5.1)."""
+
+    status = 431
+
+
+class HpackError(ProtocolError):
+    """The dynamic tables are out of step from here on: COMPRESSION_ERROR (RFC 9113 section 4.3)."""
+
+    label = "malformed"
+    status = 400
 
 
 class RoutingError(ProxyError):

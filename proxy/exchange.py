@@ -114,6 +114,7 @@ class Exchange:
         "_is_request_done",
         "_leaf",
         "_outgoing",
+        "_read_s",
         "_split",
         "_tried_endpoints",
         "_tried_leaves",
@@ -144,6 +145,7 @@ class Exchange:
         self.has_begun_response = False
         # Of the time since _charged_s the leaf is guilty; since _waits_since_s the backend has all it needs to answer.
         self.started_s = self._charged_s = self._waits_since_s = monotonic()
+        self._read_s = context.now  # coarse: when the last of the response came
 
     # What the client side calls
 
@@ -211,13 +213,21 @@ class Exchange:
 
     def resume_response(self) -> None:
         if self._upstream is not None and not self._is_over:
+            self._read_s = self._context.now
             self._upstream.resume()
 
     def check_time(self, now: float) -> None:
         """From the sweep, while nothing is due from the client: a backend silent for the response timeout failed."""
-        limit_s = self._context.dialer.timeouts.response_s
-        waited_s = now - self._waits_since_s
-        if limit_s and waited_s > limit_s and self._upstream is not None and not self.has_begun_response:
+        timeouts, upstream = self._context.dialer.timeouts, self._upstream
+        if upstream is None or upstream.is_paused:
+            return
+        if self.has_begun_response:
+            if timeouts.stream_idle_s and now - self._read_s > timeouts.stream_idle_s:
+                upstream.abort()
+                self.failed(UpstreamTimeout("the response stood still"), is_untouched=False)
+            return
+        limit_s, waited_s = timeouts.response_s, now - self._waits_since_s
+        if limit_s and waited_s > limit_s:
             self._endpoint.load.observe(waited_s, now)
             self.refuse(UpstreamTimeout(f"no response from {self._endpoint} within {limit_s:g} s"))
 
@@ -322,11 +332,13 @@ class Exchange:
         self.has_begun_response = True
         self._endpoint.load.observe(now - self._waits_since_s, now)
         leaf.series.record(head.status, (now - self._charged_s) * 1000)
+        self._read_s = now
         if is_end:
             self._finish()
         self._client.send_response(head, body, is_end)
 
     def response_body(self, data: bytes, is_end: bool) -> None:
+        self._read_s = self._context.now
         if is_end:
             self._finish()
         self._client.send_body(data, is_end)

@@ -8,7 +8,6 @@ from http import HTTPStatus
 from milliroute.proxy.errors import ProxyError
 from milliroute.proxy.message import RequestHead
 
-
 # RFC 9110's words, where Python 3.11 still has RFC 2616's.
 _PHRASES = {414: "URI Too Long"}
 

@@ -17,7 +17,7 @@ from milliroute.proxy.table import AuthorityTable, Endpoint, Leaf, Split
 class Router:
     """clock: monotonic seconds. wall_clock: Unix seconds, on the request path asked only while a ramp is under way."""
 
-    __slots__ = ("_aliases", "_by_authority", "_by_key", "_clock", "_rng", "_series", "_wall_clock")
+    __slots__ = ("_aliases", "_by_authority", "_by_key", "_clock", "_names", "_rng", "_series", "_wall_clock")
 
     def __init__(self, rng: random.Random, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
         self._rng = rng
@@ -25,6 +25,7 @@ class Router:
         self._wall_clock = wall_clock
         self._by_key: dict[str, AuthorityTable | None] = {}
         self._aliases: dict[str, str] = {}
+        self._names: dict[str, set[str]] = {}  # the other way round: by key
         self._by_authority: dict[bytes, AuthorityTable | None] = {}
         self._series: dict[tuple[str, str, str, str], LeafSeries] = {}
 
@@ -47,7 +48,9 @@ class Router:
         return leaf
 
     def alias(self, authority: str, key: str) -> None:
+        self._unname(authority)
         self._aliases[authority] = key
+        self._names.setdefault(key, set()).add(authority)
         if key in self._by_key:
             self._by_authority[authority.encode()] = self._by_key[key]
 
@@ -56,7 +59,7 @@ class Router:
 
     def authorities_of(self, key: str) -> list[bytes]:
         """Every name that clients use for this key."""
-        return [authority.encode() for authority, of_key in self._aliases.items() if of_key == key]
+        return [authority.encode() for authority in self._names.get(key, ())]
 
     def update(self, key: str, version: int, state: AuthorityState | None) -> list[Endpoint]:
         """Puts a state in force, for the very next request; returns the endpoints that no table names any more.
@@ -84,12 +87,21 @@ class Router:
 
     def forget(self, authority: str) -> list[Endpoint]:
         """Drops an authority nobody names any more; returns the endpoints that went with it."""
-        key = self._aliases.pop(authority, "")
+        key = self._unname(authority)
         self._by_authority.pop(authority.encode(), None)
-        if key in self._aliases.values():
+        if key in self._names:
             return []
         gone = self._by_key.pop(key, None)
         return list(gone.endpoints()) if gone else []
+
+    def _unname(self, authority: str) -> str:
+        key = self._aliases.pop(authority, "")
+        names = self._names.get(key)
+        if names is not None:
+            names.discard(authority)
+            if not names:
+                del self._names[key]
+        return key
 
     def series(self) -> list[LeafSeries]:
         return list(self._series.values())

@@ -102,6 +102,7 @@ class Pool:
             connection.close()
             return
         connection.idle_generation = self._generation
+        connection.is_reused = True  # from here on its end may cross a request
         self.idle.append(connection)
 
     def sweep(self) -> None:

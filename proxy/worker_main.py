@@ -9,9 +9,9 @@ import milliroute.proxy.lean  # isort: skip  # noqa: F401  # before msgspec
 import msgspec
 
 from milliroute.proxy import worker
-from milliroute.proxy.agent.children import shield_from_terminal
 from milliroute.proxy.config import ProxyConfig
 from milliroute.proxy.logs import configure_logs
+from milliroute.proxy.shield import shield_from_terminal
 
 
 def main(argv: list[str]) -> None:

@@ -30,7 +30,7 @@ PROXY: Ladder = [
     ("pure", "codec.rules selector ramp sticky balancer replies agent.backoff agent.mailbox ipc"),
     ("values", "config"),
     ("values", "message errors state"),
-    ("rim", "lean logs agent.build"),
+    ("rim", "lean logs shield agent.build"),
 ]
 
 CONTROL: Ladder = [
@@ -40,7 +40,7 @@ CONTROL: Ladder = [
     ("rim", "cli.run cli.showing cli.waiting cli.handover cli.bookinfo.__main__ cli.demo.panel"),
     ("rim", "cli.render cli.setting cli.demo.gauge cli.demo.processes cli.demo.screen cli.demo.sockets"),
     ("rim", "cli.rows cli.manifest cli.demo.visitors cli.demo.working_copy"),
-    ("rim", "cli.apex cli.proxies cli.rewrite cli.demo.plan"),
+    ("rim", "cli.apex cli.proxies cli.rewrite cli.lifeline cli.demo.plan"),
     ("rim", "cli.bookinfo.productpage cli.bookinfo.reviews cli.bookinfo.leaves"),
     ("rim", "cli.bookinfo.asking cli.bookinfo.page cli.bookinfo.server"),
     ("rim", "cli.bookinfo.client cli.bookinfo.model"),

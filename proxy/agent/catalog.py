@@ -8,11 +8,14 @@ version is in force only when every live worker said so; until then, or when one
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 
 from milliroute.proxy.ipc import Alias, Applied, Update
 
 # Every authority costs a slot here, in each worker and in the control service; a client must not be able to fill them.
 MAX_WATCHED = 4096
+# How many of the oldest are looked at for an unknown one when room must be made: bounds the work per new name.
+EVICTION_LOOKS = 64
 # A name the control service does not know is dropped this long after it was last asked for.
 UNKNOWN_KEPT_S = 60.0
 # RFC 1035 section 3.1: 255 octets for a name; the rest is for a port.
@@ -97,6 +100,7 @@ class Catalog:
     def __init__(self, max_watched: int = MAX_WATCHED) -> None:
         self.entries: dict[str, Entry] = {}
         self.wanted: dict[str, Wanted] = {}
+        self._names: dict[str, dict[str, None]] = {}  # by key, in order of asking
         self._max_watched = max_watched
 
     def watch(self, authority: str, now_s: float, *, is_pinned: bool = False) -> WatchOutcome:
@@ -110,7 +114,7 @@ class Catalog:
             return WatchOutcome(is_refused=True)
         evicted: tuple[str, ...] = ()
         if len(self.wanted) >= self._max_watched and not is_pinned:
-            oldest = next(self._unknown(), None)
+            oldest = self._to_evict()
             if oldest is None:
                 return WatchOutcome(is_refused=True)
             self.forget(oldest)
@@ -123,13 +127,15 @@ class Catalog:
         wanted = self.wanted.get(authority)
         if wanted is None or wanted.key == key:
             return False
+        self._unname(authority, wanted.key)
         wanted.key = key
+        self._names.setdefault(key, {})[authority] = None
         return True
 
     def offer(self, offer: Offer) -> Novelty:
         """A version from the control service or the disk; of a key that is not wanted (any more) it is stale."""
         update = offer.update
-        if not self.authorities_of(update.key):
+        if update.key not in self._names:
             return Novelty.STALE
         entry = self.entries.get(update.key)
         if entry is None:
@@ -189,11 +195,12 @@ class Catalog:
 
     def forget(self, authority: str) -> None:
         wanted = self.wanted.pop(authority)
-        if wanted.key and not any(other.key == wanted.key for other in self.wanted.values()):
+        self._unname(authority, wanted.key)
+        if wanted.key not in self._names:
             self.entries.pop(wanted.key, None)
 
     def authorities_of(self, key: str) -> list[str]:
-        return [authority for authority, wanted in self.wanted.items() if wanted.key == key]
+        return list(self._names.get(key, ()))
 
     def is_answered(self, authority: str) -> bool:
         """Whether every worker routes this authority by a table of its own."""
@@ -201,13 +208,29 @@ class Catalog:
         entry = self.entries.get(wanted.key) if wanted else None
         return entry is not None and entry.is_known
 
+    def _unname(self, authority: str, key: str) -> None:
+        names = self._names.get(key)
+        if names is not None:
+            names.pop(authority, None)
+            if not names:
+                del self._names[key]
+
+    def _to_evict(self) -> str | None:
+        """Of those longest not asked for the first unknown one, else the first: a client that still names it asks anew.
+
+        Known ones too, because names are the clients' to choose: every spelling of a Service counts.
+        """
+        candidates = (authority for authority, wanted in self.wanted.items() if not wanted.is_pinned)
+        oldest = list(islice(candidates, EVICTION_LOOKS))
+        return next(filter(self._is_unknown, oldest), oldest[0] if oldest else None)
+
     def _unknown(self) -> Iterator[str]:
         """The one longest not asked for comes first."""
-        for authority, wanted in self.wanted.items():
-            entry = self.entries.get(wanted.key)
-            is_unknown = entry is None or (entry.newest.update.state is None and not entry.is_known)
-            if is_unknown and not wanted.is_pinned:
-                yield authority
+        return (name for name, wanted in self.wanted.items() if not wanted.is_pinned and self._is_unknown(name))
+
+    def _is_unknown(self, authority: str) -> bool:
+        entry = self.entries.get(self.wanted[authority].key)
+        return entry is None or (entry.newest.update.state is None and not entry.is_known)
 
 
 def entry_update(entry: Entry) -> Update | None:

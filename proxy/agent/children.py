@@ -18,6 +18,7 @@ import msgspec
 
 from milliroute.proxy.config import ProxyConfig
 from milliroute.proxy.logs import current_level
+from milliroute.proxy.shield import shield_from_terminal
 
 # worker.main: pipe fd, listening fds, config; ends by SystemExit.
 RunWorker = Callable[[int, list[int], ProxyConfig], None]
@@ -107,13 +108,6 @@ def spawn(listening: Sequence[socket.socket], config: ProxyConfig) -> tuple[Chil
             ours.close()
             raise
     return SpawnedChild(process), ours
-
-
-def shield_from_terminal() -> None:
-    """Ctrl-C and a service manager's SIGTERM reach the whole process group; the agent alone decides, by Drain."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def _be_worker(run_worker: RunWorker, pipe_fd: int, listen_fds: list[int], config: ProxyConfig) -> NoReturn:

@@ -145,10 +145,10 @@ def _h11_event(connection: h11.Connection, head: bytes) -> object:
         return connection.next_event()
     except h11.RemoteProtocolError as exc:
         if connection.our_role is h11.CLIENT:
-            raise BadResponse(str(exc)) from exc
+            raise BadResponse("not a well-formed response head") from exc
         # h11 hints 501 for an unknown transfer-coding; anything else malformed is a plain 400.
         status = exc.error_status_hint if exc.error_status_hint in (431, 501) else 400
-        raise RequestRefused(str(exc), status=status) from exc
+        raise RequestRefused("not a well-formed request head", status=status) from exc
 
 
 def _special(head: bytes, authority: bytes | None) -> Fields:

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -82,6 +84,41 @@ def test_a_killed_worker_is_replaced_and_nothing_is_refused_meanwhile(tmp_path: 
         assert sequence(port, 100).count("reviews-v2") == 10
 
 
+def test_the_other_worker_serves_on_while_a_killed_one_is_replaced(tmp_path: Path) -> None:
+    with stand(tmp_path) as here:
+        ports = here.backends("reviews-v1", "reviews-v2")
+        write_split(tmp_path)
+        proxy = _proxy(here, _control(here, ports).address("grpc"), "--workers", "2")
+        victim, survivor = _children(proxy.pid)
+        os.kill(victim, signal.SIGKILL)
+        for _ in range(20):
+            assert len(sequence(proxy.port("proxy"), 5)) == 5
+        assert survivor in _children(proxy.pid)
+        eventually(lambda: len(_children(proxy.pid)) == 2, "the successor")
+
+
+def test_workers_of_a_killed_agent_answer_what_runs_and_end(tmp_path: Path) -> None:
+    with stand(tmp_path) as here, socket.create_server(("127.0.0.1", 0)) as slow:
+        control = here.milliroute(
+            "control", "--backend", f"slow=127.0.0.1:{slow.getsockname()[1]}", "--listen", "127.0.0.1:0", "--admin",
+            "127.0.0.1:0",
+        )  # fmt: skip
+        proxy = here.milliroute(
+            "proxy", "--destination", control.address("grpc"), "--listen", "127.0.0.1:0=slow", "--admin", "127.0.0.1:0"
+        )
+        admin = proxy.port("admin")
+        eventually(lambda: is_ready(admin), "readiness")
+        (worker,) = _children(proxy.pid)
+        with socket.create_connection(("127.0.0.1", proxy.port("proxy"))) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: slow\r\n\r\n")
+            with slow.accept()[0] as backend:
+                proxy.signal(signal.SIGKILL)
+                proxy.wait()
+                backend.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                assert client.recv(1000).endswith(b"\r\n\r\nok")
+        eventually(lambda: not Path(f"/proc/{worker}").exists(), "the end of the worker")
+
+
 def test_a_destination_that_does_not_answer_is_503_and_the_proxy_says_so(tmp_path: Path) -> None:
     with stand(tmp_path) as here:
         (silent,) = here.backends("silent")
@@ -107,3 +144,26 @@ def test_sigterm_under_load_fails_no_request_that_was_accepted(tmp_path: Path, w
         records = traffic.read(load.file)
         assert len(records) > 100
         assert [record for record in records if record.status != 200] == []
+
+
+def test_a_second_signal_ends_a_drain_at_once_and_leaves_no_worker(tmp_path: Path) -> None:
+    with stand(tmp_path) as here, socket.create_server(("127.0.0.1", 0)) as never_answers:
+        run = here.milliroute(
+            "run", "--backend", f"slow=127.0.0.1:{never_answers.getsockname()[1]}", "--listen", "127.0.0.1:0=slow",
+            "--admin", "127.0.0.1:0", "--control-admin", "127.0.0.1:0",
+        )  # fmt: skip
+        admin = run.port("admin")
+        eventually(lambda: is_ready(admin), "readiness")
+        (agent,) = _children(run.pid)
+        (worker,) = _children(agent)
+        with socket.create_connection(("127.0.0.1", run.port("proxy"))) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nhost: slow\r\n\r\n")
+            with never_answers.accept()[0]:
+                run.signal(signal.SIGTERM)
+                eventually(lambda: get(admin, "/ready")[0] == 503, "the drain")
+                # Signals within 0.1 s of each other are one.
+                later = time.monotonic() + 0.2
+                eventually(lambda: time.monotonic() > later, "a second signal that counts")
+                run.signal(signal.SIGTERM)
+        assert run.wait() == 1
+        assert not Path(f"/proc/{worker}").exists()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -227,18 +228,21 @@ async def test_backend_that_never_answers_is_504(codec: Codec) -> None:
 
 @on_loop
 async def test_backend_has_the_whole_response_timeout_from_the_end_of_the_request_on(codec: Codec) -> None:
-    gate = asyncio.Event()
+    loop = asyncio.get_running_loop()
 
     async def script(visit: Visit) -> None:
-        while await visit.request():
-            await visit.answer(b"done")
+        await visit.request()
+        await until(after(0.05))
+        await visit.answer(b"done")
+
+    def after(seconds: float) -> Callable[[], bool]:
+        end = loop.time() + seconds
+        return lambda: loop.time() >= end
 
     async with Origin(script) as origin, serving(codec, to(origin), timeouts=Timeouts(response_s=0.15)) as proxy:
         client = await proxy.client()
         await client.send(get("/", "content-length: 2", method="POST") + b"a")
-        loop = asyncio.get_running_loop()
-        loop.call_later(0.2, gate.set)
-        await gate.wait()
+        await until(after(0.2))
         await client.send(b"b")
         assert (await client.reply()).body == b"done"
 

@@ -1,11 +1,14 @@
 """The backend side on real sockets: pools, misbehaving backends, what ends a connection and what keeps it."""
 
 import asyncio
+from collections.abc import Callable
+from typing import cast
 
 import pytest
 
 from milliroute.proxy.config import Codec, Timeouts
 from milliroute.proxy.state import BackendState, EndpointState
+from milliroute.proxy.upstream import Upstream
 from tests.proxy.backends import Origin, Script, Visit, closed_port, named, response
 from tests.proxy.serving import BOTH_CODECS, get, on_loop, post, serving, to, until
 from tests.proxy.tables import authority, backend, leaves, split
@@ -243,6 +246,34 @@ async def test_backend_that_accepts_and_hangs_up_is_a_failed_connect(codec: Code
             assert len(good.asked) >= 10
 
 
+class LateLoop:
+    """Tells of a new connection only when the backend has closed it again."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.create_task = self._loop.create_task
+
+    async def create_connection(
+        self, make: Callable[[], Upstream], host: str, port: int
+    ) -> tuple[asyncio.Transport, Upstream]:
+        transport, connection = await self._loop.create_connection(make, host, port)
+        await until(lambda: connection.is_closing)
+        return transport, connection
+
+
+@on_loop
+async def test_connection_lost_before_its_first_request_is_a_failed_connect(codec: Codec) -> None:
+    async def script(visit: Visit) -> None:
+        visit.reset()
+
+    async with Origin(script) as origin, serving(codec, to(origin)) as proxy:
+        proxy.worker._context.dialer.loop = cast("asyncio.AbstractEventLoop", LateLoop())
+        client = await proxy.client()
+        await client.send(post(b"x"))
+        reply = await client.reply()
+        assert (reply.status, "accepted" in reply.fields["l5d-proxy-error"]) == (502, True)
+
+
 @pytest.mark.parametrize(("host", "port"), [("a..b", 80), ("127.0.0.1", 70000), ("no-such-host.invalid", 80)])
 @on_loop
 async def test_endpoint_that_is_no_address_is_502(codec: Codec, host: str, port: int) -> None:
@@ -261,14 +292,19 @@ async def test_refused_connect_is_502_with_its_reason(codec: Codec) -> None:
 
 @on_loop
 async def test_early_answer_ends_the_connection_to_a_backend_that_reads_no_more(codec: Codec) -> None:
+    gate = asyncio.Event()
+
     async def script(visit: Visit) -> None:
         await visit.head()
+        await gate.wait()
         await visit.answer(b"too much", status="413 Content Too Large")
         await asyncio.Event().wait()
 
     async with Origin(script) as origin, serving(codec, to(origin)) as proxy:
         client = await proxy.client()
-        client.writer.write(get("/", "content-length: 8000000", method="POST") + b"x" * 4_000_000)
+        client.writer.write(get("/", "content-length: 80000000", method="POST") + b"x" * 30_000_000)
+        await until(lambda: any(connection._is_paused for connection in proxy.worker._connections))
+        gate.set()
         reply = await client.reply()
         assert (reply.status, reply.fields["connection"]) == (413, "close")
         await until(lambda: proxy.worker._context.dialer.tcp.open_now == 0)

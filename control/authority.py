@@ -1,8 +1,10 @@
-"""What one authority means: its routes, splits and backends, by the rules of design section 3.
+"""What one authority means: its key, and its routes, splits and backends, by the rules of design section 3.
 
 In: an Index, the running ramps, a canonical key. Out: an AuthorityView, or None when neither a Service nor a split
-has that name. The leaves' endpoints are part of the view, so no proxy ever routes to a leaf whose endpoints it does
-not know yet.
+has that name, or what has it lacks the port. The leaves' endpoints are part of the view, so no proxy ever routes to a
+leaf whose endpoints it does not know yet.
+
+The one rule: ports are a client's to write, so a name has at most as many views as its Service has ports, and one.
 """
 
 from collections.abc import Mapping
@@ -25,11 +27,25 @@ from milliroute.control.views import (
 )
 
 
+def key_of(index: Index, authority: str, namespace: str) -> str:
+    """The key under which to look up what a client wrote: without the port where that means nothing.
+
+    A name that is unknown keeps its port, because what will have that name may have ports. Raises AuthorityError.
+    """
+    key = names.canonical(authority, namespace)
+    host, port = names.split_port(key)
+    if port is None or _ports(index, host) or not (host in index.services or host in index.splits):
+        return key
+    return host
+
+
 def compose(index: Index, ramps: Mapping[str, Ramp], key: str) -> AuthorityView | None:
     """The view of a canonical key; None when it is unknown."""
     host, port = names.split_port(key)
     service, split = index.services.get(host), index.splits.get(host)
     if service is None and split is None:
+        return None
+    if port is not None and (known := _ports(index, host)) and port not in known:
         return None
     if service is not None and port is None and service.ports:
         chosen = endpoints.service_port(service, None)
@@ -87,6 +103,13 @@ class _Backends:
             self.views.append(view)
             self.warnings += [warning] if warning else []
         return found
+
+
+def _ports(index: Index, host: str) -> frozenset[int]:
+    """The ports that a client may name; none: they mean nothing. Those of the leaves where the apex has no Service."""
+    if host in index.services or host not in index.splits:
+        return endpoints.ports(index, host)
+    return frozenset().union(*(endpoints.ports(index, leaf) for leaf in weights(index.splits[host])))
 
 
 def _split_routes(index: Index, split: TrafficSplit, ramp: Ramp | None, table: _Backends) -> list[RouteView]:

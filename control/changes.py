@@ -4,10 +4,16 @@ Two snapshots or two lists of source statuses come in, lines go out; nothing is 
 line, so a state is reported once, however often the files are read.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from milliroute.control.model import SourceStatus
+from milliroute.control.model import InForce, SourceStatus
 from milliroute.control.snapshot import Snapshot, SplitReport
+
+_IN_FORCE: Mapping[InForce, str] = {
+    "last good": "its last good version stays in force",
+    "nothing": "nothing of it is in force: it has no good version yet",
+    "rest": "the rest of it is in force",
+}
 
 
 def split_lines(old: Sequence[SplitReport], new: Sequence[SplitReport]) -> Iterator[str]:
@@ -42,8 +48,8 @@ def source_lines(old: Sequence[SourceStatus], new: Sequence[SourceStatus]) -> It
         for error in source.errors:
             if error not in known:
                 yield True, error
-        if source.state == "broken" and not (previous and previous.state == "broken"):
-            yield True, f"{source.path}: broken, its last good version stays in force"
+        if source.in_force != "newest" and not (previous and previous.in_force == source.in_force):
+            yield True, f"{source.path}: broken, {_IN_FORCE[source.in_force]}"
         if source.state == "ok" and previous and previous.state == "broken":
             yield False, f"{source.path}: recovered"
 

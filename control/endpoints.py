@@ -15,6 +15,30 @@ from milliroute.control.views import BackendView, EndpointView
 HTTP_PORT = 80
 
 
+def ports(index: Index, key: str) -> frozenset[int]:
+    """The ports that clients may ask a Service for; none: no such Service, or its endpoints have ports of their own.
+
+    Declared ones. Without any the slices', and HTTP_PORT where those say nothing either: a port that only the client
+    knows would make 65,535 backends of one.
+    """
+    service = index.services.get(key)
+    if service is None:
+        return frozenset()
+    if service.ports:
+        return frozenset(declared.port for declared in service.ports)
+    if service.external_name:
+        return frozenset((HTTP_PORT,))
+    return frozenset(port for one in index.slices.get(key, ()) for port in _ports_to_choose(one))
+
+
+def _ports_to_choose(one: EndpointSlice) -> frozenset[int]:
+    """The ports of a slice among which a Service that declares none leaves the choice to the client."""
+    has_one = len(one.ports) == 1 and one.ports[0].port
+    if has_one or (one.endpoints and all(endpoint.port for endpoint in one.endpoints)):
+        return frozenset()
+    return frozenset(port.port or HTTP_PORT for port in one.ports) or frozenset((HTTP_PORT,))
+
+
 def backend(index: Index, key: str, namespace: str, port: int | None) -> tuple[BackendView, str]:
     """The backend for a canonical name without port, and a warning or ""; `namespace` is whose the authority is."""
     service = index.services.get(key)
@@ -82,9 +106,9 @@ def _number(chosen: ServicePort) -> int:
 def _slice_port(one: EndpointSlice, service: Service, chosen: ServicePort) -> int:
     """The endpoints' port number in this slice, 0 when it does not serve the port."""
     if not service.ports and len(one.ports) == 1:
-        return one.ports[0].port or chosen.port
+        return one.ports[0].port or chosen.port or HTTP_PORT
     for port in one.ports:
         if port.name == chosen.name:
             return port.port or _number(chosen)
-    number = _number(chosen)
+    number = _number(chosen) or (0 if service.ports else HTTP_PORT)
     return number if not one.ports or any(port.port in (number, 0) for port in one.ports) else 0

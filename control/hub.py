@@ -24,6 +24,8 @@ class State(Protocol):
 
     version: int
 
+    def key_of(self, asked: str, namespace: str) -> str: ...
+
     def view(self, key: str) -> AuthorityView | None: ...
 
     def version_of(self, key: str) -> int: ...
@@ -58,9 +60,11 @@ class TooManyKeysError(Exception):
 class Watcher:
     """One subscriber. Made by Hub.watcher(); one task takes from it, any may subscribe."""
 
-    __slots__ = ("_hub", "_keys", "_pending", "_wake")
+    __slots__ = ("_hub", "_keys", "_pending", "_wake", "wakes_on_snapshots")
 
     def __init__(self, hub: "Hub") -> None:
+        # Also on those that change no key of this watcher. Off, because it costs every stream a turn of the loop.
+        self.wakes_on_snapshots = False
         self._hub = hub
         self._keys: set[str] = set()
         self._pending: dict[str, Publication] = {}
@@ -169,6 +173,9 @@ class Hub:
             topic.view = view
             topic.publication = self._publication(key, view)
             self.replaced_total += sum(watcher._put(topic.publication) for watcher in topic.watchers)
+        for watcher in self._watchers:
+            if watcher.wakes_on_snapshots:
+                watcher.wake()
         return changed
 
     def _publication(self, key: str, view: AuthorityView | None) -> Publication:

@@ -148,13 +148,21 @@ class EndpointSlice:
 KubeObject: TypeAlias = TrafficSplit | HTTPRouteGroup | Service | EndpointSlice
 
 
+# Of a file: "rest" is its newest content without what its errors name, "nothing" that it never had a good version.
+InForce: TypeAlias = Literal["newest", "rest", "last good", "nothing"]
+
+
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """One file as it stands: `broken` means that its newest content is not in force, its last good version is."""
+    """One file as it stands, and what is wrong with its newest content."""
 
     path: str
-    state: Literal["ok", "broken"]
+    in_force: InForce = "newest"
     errors: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> Literal["ok", "broken"]:
+        return "ok" if self.in_force == "newest" else "broken"
 
 
 @dataclass(frozen=True, slots=True)

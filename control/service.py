@@ -1,8 +1,9 @@
 """The destination service: one bidirectional gRPC stream per proxy.
 
 In: WatchRequests (hello, subscribe, unsubscribe, ack, nack). Out: WatchResponses (resolved, then the state of its key,
-then every new state). Each stream has one task that reads and one that writes; the writer takes from the stream's
-slots in the hub, so a slow proxy never holds up another one and never grows memory.
+then every new state; resolved again when another key becomes the right one). Each stream has one task that reads and
+one that writes; the writer takes from the stream's slots in the hub, so a slow proxy never holds up another one and
+never grows memory.
 
 The one rule: only the writer task writes. Two writes at a time on one gRPC call are an error.
 """
@@ -20,6 +21,7 @@ from milliroute.control import encoding, errors, names
 from milliroute.control.api import destination_pb2 as pb
 from milliroute.control.fleet import Fleet, ProxyStatus
 from milliroute.control.hub import Hub, Stamp, TooManyKeysError, Watcher
+from milliroute.control.subscriptions import Subscriptions
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +107,8 @@ class _Session:
         self._replies: deque[bytes] = deque()
         self._has_room = asyncio.Event()
         self._has_room.set()
-        # What was asked for, in the client's words; two of them may mean one key.
-        self._authorities: dict[str, str] = {}
+        self._subscriptions = Subscriptions()
+        self._resolved_by = hub.snapshot
         self._subscribed_unix_ns: dict[str, int] = {}
         self._is_full = False
 
@@ -135,6 +137,7 @@ class _Session:
 
     async def _write(self, context: Context) -> None:
         while True:
+            self._resolve_again()
             while self._replies:
                 await context.write(self._replies.popleft())
                 self._has_room.set()
@@ -163,9 +166,29 @@ class _Session:
             case pb.Hello():
                 raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, "a second hello on one stream")
 
+    def _resolve_again(self) -> None:
+        """Once per snapshot: ports may have come to mean something, or to mean nothing any more."""
+        if self._resolved_by is self._hub.snapshot:
+            return
+        self._resolved_by = self._hub.snapshot
+        for authority, before in self._subscriptions.unsettled():
+            key, is_settled = self._resolve(authority)
+            if key != before:
+                self._subscribe(authority)
+            elif is_settled:
+                self._subscriptions.add(authority, key, is_settled=True)
+
+    def _resolve(self, authority: str) -> tuple[str, bool]:
+        """The key, and whether it stays while the Service exists: it has the port asked for. Raises AuthorityError."""
+        snapshot = self._hub.snapshot
+        key = snapshot.key_of(authority, self._namespace)
+        has_port = names.split_port(key)[1] is not None
+        is_as_asked = key == names.canonical(authority, self._namespace)
+        return key, is_as_asked and not (has_port and snapshot.view(key) is None)
+
     def _subscribe(self, authority: str) -> None:
         try:
-            key = names.canonical(authority, self._namespace)
+            key, is_settled = self._resolve(authority)
         except errors.AuthorityError:
             self._answer_unknown(authority, authority)
             return
@@ -177,16 +200,20 @@ class _Session:
             self._warn_once(full)
             self._answer_unknown(authority, key)
             return
-        self._authorities[authority] = key
+        self._leave(self._subscriptions.add(authority, key, is_settled=is_settled))
+        self._watcher.wakes_on_snapshots = self._subscriptions.has_unsettled
         self._reply(encoding.resolved(authority, key))
 
     def _unsubscribe(self, authority: str) -> None:
-        key = self._authorities.pop(authority, None)
-        if key is None or key in self._authorities.values():
-            return
-        self._subscribed_unix_ns.pop(key, None)
-        self._watcher.unsubscribe(key)
-        self._fleet.forget(self._proxy, key)
+        self._leave(self._subscriptions.drop(authority))
+        self._watcher.wakes_on_snapshots = self._subscriptions.has_unsettled
+
+    def _leave(self, key: str | None) -> None:
+        """No authority means `key` any more; None is no key."""
+        if key is not None:
+            self._subscribed_unix_ns.pop(key, None)
+            self._watcher.unsubscribe(key)
+            self._fleet.forget(self._proxy, key)
 
     def _answer_unknown(self, authority: str, key: str) -> None:
         """Answer and do not watch: a name that is not one will never exist, and a full stream takes no more."""

@@ -78,6 +78,11 @@ class Snapshot:
             if split.warnings or split.status == "conflict"
         )
 
+    def key_of(self, asked: str, namespace: str) -> str:
+        """The canonical key of what a client wrote, a bare name looked up in `namespace`; without the port where
+        that means nothing here. Another snapshot may say another key. Raises AuthorityError."""
+        return authority.key_of(self._index, asked, namespace)
+
     def view(self, key: str) -> AuthorityView | None:
         """The view of a canonical key, None when it is unknown; the very same object while it does not change.
 

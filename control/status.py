@@ -97,7 +97,7 @@ class Metrics(Collector):
         yield _counter("nacks_total", "Versions that proxies refused", fleet.nacks_total)
         yield _histogram("propagation_seconds", "From publish until a proxy routes by it", fleet.propagation)
         broken = GaugeMetricFamily(
-            PREFIX + "source_broken", "1: the newest content is not in force, its last good version is", labels=["path"]
+            PREFIX + "source_broken", "1: not all of the newest content is in force", labels=["path"]
         )
         for source in status.sources:
             broken.add_metric([source.path], float(source.state == "broken"))

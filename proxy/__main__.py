@@ -52,6 +52,7 @@ FLAGS = (
     Flag("header-timeout-s", "S", str(defaults.DEFAULT_HEADER_TIMEOUT_S), "for a request's head"),
     Flag("idle-timeout-s", "S", str(defaults.DEFAULT_IDLE_TIMEOUT_S), "between requests of one connection"),
     Flag("log-level", "|".join(LEVELS), "info", "what to log"),
+    Flag("lifeline-fd", "FD", "-1", "drain when this inherited pipe ends; set by `milliroute run`"),
     Flag("state-dir", "DIR", "", "keep the last tables here, to serve after a restart without the control service"),
 )
 
@@ -77,6 +78,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         grace_s=_convert("grace-s", given["grace-s"], _seconds),
         timeouts=_timeouts(given),
         state_dir=_last(given["state-dir"]),
+        lifeline_fd=_convert("lifeline-fd", given["lifeline-fd"], _descriptor),
     )
     _check_listeners(config.listeners)
     return Options(config, _convert("log-level", given["log-level"], _one_of(*LEVELS)))
@@ -192,6 +194,12 @@ def _destination(text: str) -> str:
 
 def _admin(text: str) -> HostPort | None:
     return None if text == "none" else parse_host_port(text)
+
+
+def _descriptor(text: str) -> int:
+    if not text.removeprefix("-").isdecimal() or len(text) > 6:
+        raise ConfigError(f"saw {text!r}, wanted the number of a descriptor")
+    return int(text)
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:

@@ -60,7 +60,9 @@ class Timeouts:
 
 @dataclass(frozen=True, slots=True)
 class ProxyConfig:
-    """destination: "HOST:PORT" or "unix:PATH", as grpc takes it. admin None: no admin listener."""
+    """destination: "HOST:PORT" or "unix:PATH", as grpc takes it. admin None: no admin listener. lifeline_fd: the proxy
+    drains when it reads the end of this inherited pipe; -1 for none.
+    """
 
     proxy_id: str
     destination: str
@@ -72,6 +74,7 @@ class ProxyConfig:
     grace_s: float = DEFAULT_GRACE_S
     timeouts: Timeouts = Timeouts()
     state_dir: str = ""
+    lifeline_fd: int = -1
 
 
 def parse_host_port(text: str) -> HostPort:

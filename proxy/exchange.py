@@ -6,16 +6,20 @@ request is sent anew.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from milliroute.proxy.dialer import Carrier, Dialer
 from milliroute.proxy.errors import ConnectFailed, NoBackend, NoRoute, ProxyError, UpstreamTimeout
 from milliroute.proxy.message import IDEMPOTENT_METHODS, RequestHead, ResponseHead
 from milliroute.proxy.metrics import ErrorCounts, TcpSeries
+from milliroute.proxy.pools import pool_of
 from milliroute.proxy.router import Router
 from milliroute.proxy.table import AuthorityTable, Endpoint, Leaf, Split
-from milliroute.proxy.upstream import Dialer, Upstream
+
+if TYPE_CHECKING:
+    from milliroute.proxy.codec.hpack_static import Field
 
 # Linkerd's retry body limit: a request kept for a second try is at most this long.
 MAX_REPLAY_BYTES = 64 * 1024
@@ -35,6 +39,9 @@ class Client(Protocol):
 
     def send_body(self, data: bytes, is_end: bool) -> None: ...
 
+    def send_trailers(self, fields: "Sequence[Field]") -> None:
+        """The end of a response that has them."""
+
     def send_interim(self, head: ResponseHead) -> None: ...
 
     def send_upgraded(self, head: ResponseHead) -> None: ...
@@ -48,6 +55,16 @@ class Client(Protocol):
     def pause_request(self) -> None: ...
 
     def resume_request(self) -> None: ...
+
+
+class ClientConnection(Protocol):
+    """What a worker asks of any client's connection."""
+
+    def check_time(self, now: float) -> None: ...
+
+    def drain(self, now: float) -> None: ...
+
+    def abort(self) -> None: ...
 
 
 class Context:
@@ -108,11 +125,15 @@ class Exchange:
         "_client",
         "_context",
         "_endpoint",
+        "_grpc_ms",
+        "_http_status",
         "_is_counted",
         "_is_fresh_tried",
+        "_is_h2",
         "_is_over",
         "_is_request_done",
         "_leaf",
+        "_may_resend",
         "_outgoing",
         "_read_s",
         "_split",
@@ -126,6 +147,10 @@ class Exchange:
     )
     _endpoint: Endpoint
     _split: Split
+    # Set when it is routed; the last two only where the backend speaks HTTP/2: a gRPC response whose status is to come.
+    _is_h2: bool
+    _grpc_ms: float
+    _http_status: int
 
     def __init__(self, context: Context, client: Client, head: RequestHead, apex: bytes) -> None:
         """apex: b"" to route by the authority that the request names."""
@@ -134,12 +159,13 @@ class Exchange:
         self.head = head
         self._authority = apex or head.host
         self._leaf: Leaf | None = None
-        self._upstream: Upstream | None = None
+        self._upstream: Carrier | None = None
         self._outgoing = b""
         self._is_request_done = False
         self._is_over = False
         self._is_counted = False  # as a request to _leaf, which then owes a response or an error
         self._is_fresh_tried = False
+        self._may_resend = False  # the whole request is at hand in _outgoing
         self._tried_endpoints: list[Endpoint] | None = None
         self._tried_leaves: list[Leaf] | None = None
         self.has_begun_response = False
@@ -151,8 +177,7 @@ class Exchange:
 
     def begin(self, body: bytes, is_done: bool) -> None:
         """body: what of it came together with the head; is_done: nothing more will come."""
-        wire = self.head.wire
-        self._outgoing = wire + body if body else wire
+        self._outgoing = body
         self._is_request_done = is_done
         try:
             found = self._context.router.find(self._authority)
@@ -185,10 +210,18 @@ class Exchange:
         if is_done:
             self._waits_since_s = monotonic()
         if self._upstream is not None:
-            self._outgoing = b""  # too late for a second try
+            self._may_resend = False
             self._upstream.write(data, is_done)
         else:
             self._outgoing += data  # bounded: the client is paused while there is no connection
+
+    def request_trailers(self, fields: "Sequence[Field]") -> None:
+        """The end of a request over HTTP/2 that has them."""
+        self._is_request_done = True
+        self._waits_since_s = monotonic()
+        if self._upstream is not None:
+            self._may_resend = False
+            self._upstream.write_trailers(fields)
 
     def request_eof(self) -> None:
         """The client's side of an upgraded connection has ended."""
@@ -264,7 +297,10 @@ class Exchange:
     def _dispatch(self, endpoint: Endpoint, now: float) -> None:
         self._endpoint = endpoint
         endpoint.load.begin()
-        pool = self._context.dialer.pool_of(endpoint)
+        leaf = self._leaf
+        assert leaf is not None
+        self._is_h2 = self.head.is_h2 if leaf.is_h2 is None else leaf.is_h2
+        pool = pool_of(self._context.dialer, endpoint, self._is_h2)
         connection = pool.take()
         if connection is not None:
             self._send(connection, now)
@@ -273,7 +309,7 @@ class Exchange:
             self._client.pause_request()
         pool.connect(self)
 
-    def _send(self, connection: Upstream, now: float) -> None:
+    def _send(self, connection: Carrier, now: float) -> None:
         self._upstream = connection
         self._waits_since_s = now
         data, leaf = self._outgoing, self._leaf
@@ -281,18 +317,18 @@ class Exchange:
         if not self._is_counted:
             self._is_counted = True
             leaf.series.requests += 1
+        self._may_resend = self._is_request_done and len(data) <= MAX_REPLAY_BYTES
+        if not self._may_resend:
+            self._outgoing = b""
         if not self._is_request_done:
-            self._outgoing = b""
             self._client.resume_request()  # now and not later: sending may have to pause it again
-        elif len(data) > MAX_REPLAY_BYTES:
-            self._outgoing = b""
         connection.send(self, self.head, data, self._is_request_done)
 
     # upstream.Receiver
 
-    def connected(self, connection: Upstream) -> None:
+    def connected(self, connection: Carrier) -> None:
         if self._is_over:
-            self._context.dialer.pool_of(self._endpoint).give_back(connection)
+            connection.return_unused()
             return
         self._send(connection, monotonic())
 
@@ -331,7 +367,9 @@ class Exchange:
         assert leaf is not None
         self.has_begun_response = True
         self._endpoint.load.observe(now - self._waits_since_s, now)
-        leaf.series.record(head.status, (now - self._charged_s) * 1000)
+        elapsed_ms = (now - self._charged_s) * 1000
+        if not head.is_h2 or not self._counts_as_grpc(head, is_end, elapsed_ms):
+            leaf.series.record(head.status, elapsed_ms)
         self._read_s = now
         if is_end:
             self._finish()
@@ -340,8 +378,32 @@ class Exchange:
     def response_body(self, data: bytes, is_end: bool) -> None:
         self._read_s = self._context.now
         if is_end:
+            if self._is_h2:
+                self._count_grpc("")
             self._finish()
         self._client.send_body(data, is_end)
+
+    def response_trailers(self, fields: "Sequence[Field]") -> None:
+        self._count_grpc(next((f.value.decode("latin-1") for f in fields if f.name == b"grpc-status"), ""))
+        self._finish()
+        self._client.send_trailers(fields)
+
+    def _counts_as_grpc(self, head: ResponseHead, is_end: bool, elapsed_ms: float) -> bool:
+        """A gRPC response is counted when its status is known: in the head of one without a body, else at its end."""
+        self._grpc_ms = -1.0
+        fields = head.fields()
+        if not any(n == b"content-type" and v.startswith(b"application/grpc") for n, v in fields):
+            return False
+        self._grpc_ms = elapsed_ms
+        self._http_status = head.status
+        if is_end:
+            self._count_grpc(next((v.decode("latin-1") for n, v in fields if n == b"grpc-status"), ""))
+        return True
+
+    def _count_grpc(self, grpc_status: str) -> None:
+        if self._grpc_ms >= 0 and self._leaf is not None:
+            self._leaf.series.record_grpc(self._http_status, grpc_status, self._grpc_ms)
+            self._grpc_ms = -1.0
 
     def interim(self, head: ResponseHead) -> None:
         self._client.send_interim(head)
@@ -353,19 +415,25 @@ class Exchange:
             self._leaf.series.record(head.status, (monotonic() - self._charged_s) * 1000)
         self._client.send_upgraded(head)
 
-    def failed(self, error: ProxyError, *, is_untouched: bool) -> None:
+    def failed(self, error: ProxyError, *, is_untouched: bool, is_unprocessed: bool = False) -> None:
         upstream, self._upstream = self._upstream, None
         if self.has_begun_response:
+            if self._is_h2:
+                self._count_grpc("14")
             self._context.errors.add(error.label)
             self._finish()
             self._client.abort()
             return
-        if is_untouched and upstream is not None and upstream.is_reused and self._may_replay():
+        if is_unprocessed and self._may_resend and not self._is_fresh_tried:
+            is_replayable = True  # RFC 9113 section 8.7: any method
+        else:
+            is_replayable = is_untouched and upstream is not None and upstream.is_reused and self._may_replay()
+        if is_replayable:
             # The backend closed an idle connection while the request was under way: once more, on a fresh one.
             self._is_fresh_tried = True
             if self._leaf is not None:
                 self._leaf.series.retries += 1
-            self._context.dialer.pool_of(self._endpoint).connect(self)
+            pool_of(self._context.dialer, self._endpoint, self._is_h2).connect(self)
             return
         self.refuse(error)
 
@@ -379,7 +447,7 @@ class Exchange:
             self._client.resume_request()
 
     def _may_replay(self) -> bool:
-        return bool(self._outgoing) and not self._is_fresh_tried and self.head.method in IDEMPOTENT_METHODS
+        return self._may_resend and not self._is_fresh_tried and self.head.method in IDEMPOTENT_METHODS
 
     def _finish(self) -> None:
         self._is_over = True

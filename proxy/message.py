@@ -16,9 +16,11 @@ IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", 
 class RequestHead:
     """host: lower case, with the port where one was sent; upgrade: b"" or b"websocket".
 
-    wants_close: the client asked for it, or speaks HTTP/1.0; is_http10 clients get no chunks and no 1xx.
+    wants_close: the client asked for it, or speaks HTTP/1.0; is_http10 clients get no chunks and no 1xx. is_h2: see
+    message_h2; its bodies come as payload and never as chunks.
     """
 
+    is_h2 = False
     __slots__ = (
         "expects_continue",
         "host",
@@ -45,6 +47,9 @@ class RequestHead:
     def fields(self) -> Fields:
         return parse_fields(self.wire)
 
+    def h1_wire(self) -> bytes:
+        return self.wire
+
 
 class ResponseHead:
     """length: of the body that follows on the wire, so 0 for HEAD, 204 and 304 whatever the fields say.
@@ -52,6 +57,7 @@ class ResponseHead:
     is_reusable: the backend keeps the connection open after this message.
     """
 
+    is_h2 = False
     __slots__ = ("is_reusable", "length", "status", "wire")
 
     def __init__(self, status: int, wire: bytes, length: int, is_reusable: bool) -> None:
@@ -62,6 +68,9 @@ class ResponseHead:
 
     def fields(self) -> Fields:
         return parse_fields(self.wire)
+
+    def h1_wire(self) -> bytes:
+        return self.wire
 
 
 def parse_fields(wire: bytes) -> Fields:

@@ -15,6 +15,10 @@ LATENCY_BOUNDS_MS = (
 )  # fmt: skip
 
 
+# UNKNOWN, DEADLINE_EXCEEDED, PERMISSION_DENIED, INTERNAL, UNAVAILABLE, DATA_LOSS: Linkerd's table of failures.
+GRPC_FAILURES = frozenset(("2", "4", "7", "13", "14", "15"))
+
+
 class StatusSeries:
     """One status code of one leaf. grpc_status: "" or a number as text; error: "" or one of our own."""
 
@@ -50,6 +54,17 @@ class LeafSeries:
         series = self.by_status.get(status)
         if series is None:
             series = self.by_status[status] = StatusSeries(status)
+        series.count += 1
+        series.sum_ms += latency_ms
+        series.buckets[bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += 1
+
+    def record_grpc(self, status: int, grpc_status: str, latency_ms: float) -> None:
+        """A gRPC response: its status decides, where it has one (Linkerd's classification)."""
+        key = f"grpc {status} {grpc_status}"
+        series = self.by_error.get(key)
+        if series is None:
+            series = self.by_error[key] = StatusSeries(status, grpc_status)
+            series.is_success = status < 500 and grpc_status not in GRPC_FAILURES
         series.count += 1
         series.sum_ms += latency_ms
         series.buckets[bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += 1

@@ -33,6 +33,10 @@ STICKY_RAMP_STEPS = 1000
 SeriesFor = Callable[[str, str, str, str], LeafSeries]
 
 
+# appProtocol of the Service port: does the backend speak HTTP/2? Not listed: what the client speaks.
+_PROTOCOLS = {"kubernetes.io/h2c": True, "grpc": True, "http": False}
+
+
 class Closable(Protocol):
     def close(self) -> None: ...
 
@@ -40,7 +44,7 @@ class Closable(Protocol):
 class Endpoint:
     """One address of a backend. pool: the upstream connections, owned by the rim; None until the first use."""
 
-    __slots__ = ("host", "labels", "load", "pool", "port")
+    __slots__ = ("host", "labels", "load", "pool", "pool_h2", "port")
 
     def __init__(self, state: EndpointState, now_s: float) -> None:
         self.host = state.host
@@ -48,6 +52,12 @@ class Endpoint:
         self.labels = state.labels
         self.load = EndpointLoad(now_s)
         self.pool: Closable | None = None
+        self.pool_h2: Closable | None = None
+
+    def close_pools(self) -> None:
+        for pool in (self.pool, self.pool_h2):
+            if pool is not None:
+                pool.close()
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -67,13 +77,14 @@ class Backend:
 class Leaf:
     """A backend in its place in a split, with the counters of that place."""
 
-    __slots__ = ("backend", "balancer", "name", "series")
+    __slots__ = ("backend", "balancer", "is_h2", "name", "series")
 
     def __init__(self, backend: Backend, series: LeafSeries) -> None:
         self.backend = backend
         self.balancer = backend.balancer
         self.name = backend.state.name
         self.series = series
+        self.is_h2 = _PROTOCOLS.get(backend.state.app_protocol)
 
 
 class Split:

@@ -5,12 +5,11 @@ ended cleanly. Whatever is not provably clean (bytes nobody asked for, an unfini
 """
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Protocol, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
-from milliroute.proxy.codec.h1 import H1Codec
-from milliroute.proxy.codec.h1_body import Body, CloseBody
-from milliroute.proxy.config import Timeouts
+from milliroute.proxy.codec.h1_body import Body, CloseBody, encode_chunk, encode_last_chunk
+from milliroute.proxy.dialer import Dialer, Receiver
 from milliroute.proxy.errors import (
     BadResponse,
     ConnectFailed,
@@ -20,69 +19,16 @@ from milliroute.proxy.errors import (
     UpstreamFailed,
 )
 from milliroute.proxy.message import CHUNKED, RequestHead, ResponseHead
-from milliroute.proxy.metrics import TcpSeries
 from milliroute.proxy.table import Endpoint
+
+if TYPE_CHECKING:
+    from milliroute.proxy.codec.hpack_static import Field
 
 # Envoy answers 502 to a storm of them as well; HAProxy passed 800 KB (facts on hostile input, section 3).
 MAX_INTERIM_RESPONSES = 16
 
 
-class Receiver(Protocol):
-    """What an upstream connection tells about the request it carries. After a call with is_end or failed: no more."""
-
-    def response(self, head: ResponseHead, body: bytes, is_end: bool) -> None: ...
-
-    def response_body(self, data: bytes, is_end: bool) -> None: ...
-
-    def interim(self, head: ResponseHead) -> None: ...
-
-    def upgraded(self, head: ResponseHead) -> None: ...
-
-    def failed(self, error: ProxyError, *, is_untouched: bool) -> None:
-        """is_untouched: not one byte of a response had come."""
-
-    def pause_request(self) -> None: ...
-
-    def resume_request(self) -> None: ...
-
-    def connected(self, connection: "Upstream") -> None: ...
-
-    def connect_failed(self, error: ConnectFailed) -> None: ...
-
-
-class Dialer:
-    """What all pools of a worker share."""
-
-    __slots__ = ("codec", "loop", "pools", "tasks", "tcp", "timeouts")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, codec: H1Codec, timeouts: Timeouts, tcp: TcpSeries) -> None:
-        self.loop = loop
-        self.codec = codec
-        self.timeouts = timeouts
-        self.tcp = tcp
-        self.pools: set[Pool] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
-
-    def pool_of(self, endpoint: Endpoint) -> "Pool":
-        pool = endpoint.pool
-        if not isinstance(pool, Pool):
-            pool = endpoint.pool = Pool(endpoint, self)
-            self.pools.add(pool)
-        return pool
-
-    def spawn(self, coroutine: Coroutine[None, None, None]) -> None:
-        """Keeps a reference while it runs; only for what is rare, such as a new connection."""
-        task = self.loop.create_task(coroutine)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
-
-    def sweep(self) -> None:
-        """Called once every half of pool_idle_s: closes what has been idle since the call before the last."""
-        for pool in self.pools:
-            pool.sweep()
-
-
-class Pool:
+class H1Pool:
     """The connections of one endpoint. Idle ones are taken last in, first out, so that unneeded ones grow old."""
 
     __slots__ = ("_dialer", "_generation", "endpoint", "idle", "is_closed")
@@ -150,6 +96,7 @@ class Upstream(asyncio.Protocol):
         "_body",
         "_codec",
         "_decodes",
+        "_encodes",
         "_head",
         "_held",
         "_interims",
@@ -168,7 +115,7 @@ class Upstream(asyncio.Protocol):
     )
     _transport: asyncio.Transport
 
-    def __init__(self, pool: Pool, dialer: Dialer) -> None:
+    def __init__(self, pool: H1Pool, dialer: Dialer) -> None:
         self._pool = pool
         self._codec = dialer.codec
         self._tcp = dialer.tcp
@@ -182,6 +129,7 @@ class Upstream(asyncio.Protocol):
         self._head: RequestHead | None = None
         self._body: Body | None = None
         self._decodes = False
+        self._encodes = False
         self._interims = 0
         self._is_request_done = True
         self._is_reusable = False
@@ -191,22 +139,41 @@ class Upstream(asyncio.Protocol):
     def is_closing(self) -> bool:
         return self._transport.is_closing()
 
-    def send(self, receiver: Receiver, head: RequestHead, data: bytes, is_request_done: bool) -> None:
-        """data: the head's wire and what of the body there is; the rest comes by `write`."""
+    def send(self, receiver: Receiver, head: RequestHead, body: bytes, is_request_done: bool) -> None:
+        """body: what of it there is; the rest comes by `write`."""
         self._receiver = receiver
         self._head = head
-        self._decodes = head.is_http10
+        self._decodes = head.is_http10 or head.is_h2
+        self._encodes = head.is_h2 and head.length == CHUNKED
         self._is_request_done = is_request_done
         self._is_touched = False
         self._interims = 0
+        if self._encodes:
+            body = encode_chunk(body, is_request_done)
+        wire = head.h1_wire() if head.is_h2 else head.wire
+        data = wire + body if body else wire
         self._tcp.write_bytes += len(data)
         self._transport.write(data)
 
     def write(self, data: bytes, is_request_done: bool) -> None:
         self._is_request_done = is_request_done
+        if self._encodes:
+            data = encode_chunk(data, is_request_done)
         if data:
             self._tcp.write_bytes += len(data)
             self._transport.write(data)
+
+    def write_trailers(self, fields: "Sequence[Field]") -> None:
+        """Of a request over HTTP/2; only a chunked body can carry them."""
+        self._is_request_done = True
+        if self._encodes:
+            data = encode_last_chunk(fields)
+            self._tcp.write_bytes += len(data)
+            self._transport.write(data)
+
+    def return_unused(self) -> None:
+        """Made for a client that has left."""
+        self._pool.give_back(self)
 
     def write_eof(self) -> None:
         if not self._transport.is_closing():

@@ -18,14 +18,13 @@ from typing import cast
 import uvloop
 
 from milliroute.proxy import ipc
-from milliroute.proxy.codec.h1 import CODECS
 from milliroute.proxy.config import ProxyConfig
+from milliroute.proxy.dialer import Dialer
 from milliroute.proxy.downstream import Downstream
-from milliroute.proxy.exchange import Context
+from milliroute.proxy.exchange import ClientConnection, Context
 from milliroute.proxy.metrics import TcpSeries
 from milliroute.proxy.router import Router
 from milliroute.proxy.table import Endpoint
-from milliroute.proxy.upstream import Dialer
 
 # How often idle connections, late heads and late backends are looked for; a time limit is overrun by at most this.
 SWEEP_S = 0.25
@@ -52,9 +51,9 @@ class Worker(asyncio.Protocol):
         self._sweep_s = sweep_s
         self._listen = list(listen)
         self._router = Router(random.Random(), time.monotonic, time.time)
-        dialer = Dialer(loop, CODECS[config.codec], config.timeouts, TcpSeries("dst"))
+        dialer = Dialer(loop, config.codec, config.timeouts, TcpSeries("dst"))
         self._context = Context(loop, self._router, dialer, self._ask)
-        self._connections: set[Downstream] = set()
+        self._connections: set[ClientConnection] = set()
         self._servers: list[asyncio.Server] = []
         self._frames = ipc.FrameBuffer()
         self._pipe: asyncio.Transport | None = None
@@ -188,8 +187,7 @@ class Worker(asyncio.Protocol):
 
     def _close_pools(self, endpoints: Sequence[Endpoint]) -> None:
         for endpoint in endpoints:
-            if endpoint.pool is not None:
-                endpoint.pool.close()
+            endpoint.close_pools()
 
 
 async def _attend(accept: Awaitable[object]) -> None:

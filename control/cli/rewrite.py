@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from milliroute.control import errors
+from milliroute.control.source import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Opened:
 
 def read(path: str) -> Opened:
     """Read the file, through links. Raises ControlError."""
-    with _named(path), open(path, "rb") as file:
+    with _named(path), open(path, "rb", opener=reading.open_regular) as file:
         return Opened(os.path.realpath(path), file.read(), os.fstat(file.fileno()))
 
 

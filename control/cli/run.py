@@ -8,6 +8,7 @@ proxy still has its tables.
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 import tempfile
@@ -15,7 +16,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from milliroute.control.cli.lifeline import die_with_parent
 from milliroute.control.config import UNIX, ControlConfig
 from milliroute.control.server import ControlServer, announce
 
@@ -68,9 +68,17 @@ async def _run(config: RunConfig, program: tuple[str, ...], destination: str) ->
 
 async def _child(*argv: str) -> int:
     # A process group of its own: Ctrl-C would reach it beside our SIGTERM, and two signals end a drain.
-    child = await asyncio.create_subprocess_exec(*argv, process_group=0, preexec_fn=die_with_parent)
-    with _signals_to(child):
-        code = await child.wait()
+    # The proxy drains when the other end of this pipe is gone, whatever ended us. Not by preexec_fn and prctl: a fork
+    # with grpc's threads, which that takes, aborts now and then.
+    lifeline, ours = os.pipe()
+    try:
+        environment = {**os.environ, "MILLIROUTE_LIFELINE_FD": str(lifeline)}
+        child = await asyncio.create_subprocess_exec(*argv, process_group=0, pass_fds=[lifeline], env=environment)
+        with _signals_to(child):
+            code = await child.wait()
+    finally:
+        os.close(lifeline)
+        os.close(ours)
     # The shell's way to say that a signal ended a process.
     return code if code >= 0 else 128 - code
 

@@ -7,14 +7,13 @@ and one line per leaf. Nothing is written unless the new text, read again, holds
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from milliroute.control import errors, quantity
 from milliroute.control.cli import apex as apexes
-from milliroute.control.cli import manifest, rewrite
+from milliroute.control.cli import editing, rewrite
 from milliroute.control.cli.proxies import ProxyPage
-
-SUFFIXES = (".yaml", ".yml", ".json")
+from milliroute.control.source import reading
+from milliroute.control.source import text as texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class Done:
 
     path: str
     split: str
-    changes: tuple[manifest.Change, ...]
+    changes: tuple[editing.Change, ...]
 
     def lines(self) -> list[str]:
         return [f"{self.path}:{change.line} {change.leaf} {change.old} -> {change.new}" for change in self.changes]
@@ -52,7 +51,7 @@ def parse_weights(words: Sequence[str]) -> dict[str, str]:
 def apply(asked: str, weights: Mapping[str, str], paths: Iterable[str]) -> Done:
     """Edit the one file of `paths` that holds the split. Raises ControlError."""
     opened, text, found = _find(asked, list(paths))
-    edited = manifest.Manifest(text, opened.path).edit(found, weights)
+    edited = editing.Manifest(text, opened.path).edit(found, weights)
     _check(edited, opened.path, asked, found)
     if edited.text != text:
         rewrite.replace(opened, edited.text.encode())
@@ -60,14 +59,11 @@ def apply(asked: str, weights: Mapping[str, str], paths: Iterable[str]) -> Done:
 
 
 def files(paths: Sequence[str]) -> list[str]:
-    """Files as they are, folders as the manifests that the control service would read there."""
-    result: list[str] = []
-    for path in paths:
-        if os.path.isdir(path):
-            result += sorted(str(file) for file in Path(path).iterdir() if _is_manifest(file))
-        else:
-            result.append(path)
-    return result
+    """Files as they are, folders as the manifests that the control service would read there. Raises ControlError."""
+    try:
+        return [file for path in paths for file in (reading.listed(path) if os.path.isdir(path) else [path])]
+    except OSError as error:
+        raise errors.ControlError(f"{error.filename}: {(error.strerror or str(error)).lower()}") from error
 
 
 def files_of_proxies(asked: str, pages: Sequence[ProxyPage]) -> list[str]:
@@ -87,18 +83,14 @@ def files_of_proxies(asked: str, pages: Sequence[ProxyPage]) -> list[str]:
     return local
 
 
-def _is_manifest(file: Path) -> bool:
-    return file.suffix in SUFFIXES and not file.name.startswith(".") and file.is_file()
-
-
-def _find(asked: str, paths: list[str]) -> tuple[rewrite.Opened, str, manifest.Found]:
-    hits: list[tuple[rewrite.Opened, str, manifest.Found]] = []
+def _find(asked: str, paths: list[str]) -> tuple[rewrite.Opened, str, editing.Found]:
+    hits: list[tuple[rewrite.Opened, str, editing.Found]] = []
     problems: list[errors.ControlError] = []
     for path in paths:
         try:
             opened = rewrite.read(path)
-            text = _decoded(opened)
-            hits += [(opened, text, found) for found in manifest.Manifest(text, opened.path).splits(asked)]
+            text = texts.decoded(opened.content, opened.path)
+            hits += [(opened, text, found) for found in editing.Manifest(text, opened.path).splits(asked)]
         except errors.ConfigError:
             raise
         except errors.ControlError as error:
@@ -116,16 +108,9 @@ def _find(asked: str, paths: list[str]) -> tuple[rewrite.Opened, str, manifest.F
     raise errors.ControlError(f"no TrafficSplit with the apex {asked} in {', '.join(paths) or 'an empty folder'}")
 
 
-def _decoded(opened: rewrite.Opened) -> str:
-    try:
-        return opened.content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise errors.ControlError(f"{opened.path}: not UTF-8 (byte {error.start})") from error
-
-
-def _check(edited: manifest.Edited, path: str, asked: str, found: manifest.Found) -> None:
+def _check(edited: editing.Edited, path: str, asked: str, found: editing.Found) -> None:
     """Read the new text as a stranger would. A difference is our own bug, found before it is written."""
-    again = manifest.Manifest(edited.text, path)
+    again = editing.Manifest(edited.text, path)
     [split] = [split for split in again.splits(asked) if split.line == found.line and split.name == found.name]
     wanted = {change.leaf: change.new for change in edited.changes}
     held = {change.leaf: change.old for change in again.edit(split, wanted).changes}

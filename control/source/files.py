@@ -47,6 +47,7 @@ class _Root:
     path: str
     is_folder: bool = False
     is_known: bool = False
+    was_listed: bool = False
     error: str = ""
     files: list[str] = field(default_factory=list)
 
@@ -66,7 +67,8 @@ class FileSource:
         self._roots = [_Root(str(path)) for path in paths]
         self._backends = [backend_objects(spec) for spec in backends]
         self._current: dict[str, Reading] = {}
-        self._good: dict[str, tuple[KubeObject, ...]] = {}
+        # None: every version of it so far was broken.
+        self._good: dict[str, tuple[KubeObject, ...] | None] = {}
 
     def read(self) -> Objects:
         """Everything as it stands. Raises SourceError for a path that was never there."""
@@ -114,7 +116,7 @@ class FileSource:
 
     def _committed(self, found: dict[str, Reading]) -> Objects:
         self._current = found
-        self._good = {path: self._good.get(path, ()) if now.errors else now.objects for path, now in found.items()}
+        self._good = {path: self._good.get(path) if now.errors else now.objects for path, now in found.items()}
         return merge(self._states(), self._backends)
 
     def _states(self) -> Iterator[FileState]:
@@ -122,7 +124,7 @@ class FileSource:
             yield FileState(path, self._good[path], now.errors)
         for root in self._roots:
             if root.error:
-                yield FileState(root.path, (), (root.error,))
+                yield FileState(root.path, () if root.was_listed else None, (root.error,))
 
     async def _ticks(self) -> AsyncGenerator[None, None]:
         """One at once, when watching has begun, and one after every change that may be ours."""
@@ -190,7 +192,7 @@ def _look(root: _Root) -> None:
         root.files = [root.path]
         return
     try:
-        root.files, root.error = reading.listed(root.path), ""
+        root.files, root.error, root.was_listed = reading.listed(root.path), "", True
     except OSError as error:
         root.error = f"{root.path}: the folder cannot be listed: {error.strerror or error}"
 

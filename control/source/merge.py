@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from milliroute.control.model import (
     EndpointSlice,
     HTTPRouteGroup,
+    InForce,
     KubeObject,
     Objects,
     Service,
@@ -20,10 +21,11 @@ from milliroute.control.model import (
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """A file as it counts: the objects in force, and what is wrong with its newest content."""
+    """A file as it counts: the objects in force, None when it never had any good version, and what is wrong with its
+    newest content."""
 
     path: str
-    objects: tuple[KubeObject, ...] = ()
+    objects: tuple[KubeObject, ...] | None = ()
     errors: tuple[str, ...] = ()
 
 
@@ -33,7 +35,7 @@ def merge(files: Iterable[FileState], backends: Sequence[tuple[Service, Endpoint
     statuses: list[SourceStatus] = []
     for file in files:
         errors = file.errors + tuple(_taken(file, first))
-        statuses.append(SourceStatus(file.path, "broken" if errors else "ok", errors))
+        statuses.append(SourceStatus(file.path, _in_force(file, errors), errors))
     flagged = {(service.namespace, service.name) for service, _ in backends}
     services = [found for found in first.values() if isinstance(found, Service)]
     declared = {(service.namespace, service.name) for service in services}
@@ -51,9 +53,15 @@ def merge(files: Iterable[FileState], backends: Sequence[tuple[Service, Endpoint
     )
 
 
+def _in_force(file: FileState, errors: Sequence[str]) -> InForce:
+    if file.errors:
+        return "nothing" if file.objects is None else "last good"
+    return "rest" if errors else "newest"
+
+
 def _taken(file: FileState, first: dict[tuple[str, str, str], KubeObject]) -> Iterable[str]:
     """Take the objects whose name is free; a line for each one whose name is not."""
-    for found in file.objects:
+    for found in file.objects or ():
         kind = type(found).__name__
         known = first.setdefault((kind, found.namespace, found.name), found)
         if known is not found:

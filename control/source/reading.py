@@ -3,6 +3,7 @@
 In: a path and what was read of it before. Out: a Reading. Nothing raises for what a file system or a file may hold.
 """
 
+import errno
 import hashlib
 import os
 import stat
@@ -13,6 +14,7 @@ from milliroute.control.manifest.fields import Report
 from milliroute.control.model import KubeObject
 from milliroute.control.source import yaml
 
+# Of the files in a folder; one that is named itself counts whatever it is called.
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -32,7 +34,7 @@ class Reading:
 def read(path: str, before: Reading | None) -> Reading:
     """The file now; what `before` holds is taken over when the content is the same."""
     try:
-        with open(path, "rb", opener=_open_regular) as file:
+        with open(path, "rb", opener=open_regular) as file:
             inode = os.fstat(file.fileno()).st_ino
             content = file.read(yaml.MAX_FILE_BYTES + 1)
     except FileNotFoundError:
@@ -72,10 +74,11 @@ def listed(folder: str) -> list[str]:
     return [path for path in (os.path.join(folder, name) for name in sorted(found)) if not os.path.isdir(path)]
 
 
-def _open_regular(path: str, flags: int) -> int:
+def open_regular(path: str, flags: int) -> int:
+    """An opener for open(). Raises OSError for what is no file: folders, devices, pipes."""
     # Not blocking: opening a FIFO would wait for its writer for ever.
     descriptor = os.open(path, flags | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(f"not a regular file: {path}")
+        raise OSError(errno.EINVAL, "not a regular file")
     return descriptor

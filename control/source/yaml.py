@@ -6,7 +6,6 @@ here from parser events, without recursion, because PyYAML's own composer recurs
 its constructor keeps the last of duplicate keys in silence. JSON is read as the YAML that it is.
 """
 
-import codecs
 import re
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -14,6 +13,7 @@ from typing import NoReturn
 import yaml
 
 from milliroute.control.manifest.nodes import Fields, Items, Node, Scalar
+from milliroute.control.source import text as texts
 
 # Larger than any etcd object (1.5 MiB) and than any hand-written folder; parsing it takes some seconds at most.
 MAX_FILE_BYTES = 8 * 1024 * 1024
@@ -44,25 +44,12 @@ def parse(content: bytes, path: str) -> Parsed:
     if len(content) > MAX_FILE_BYTES:
         return Parsed((), (f"{path}: file too large (saw {len(content)} bytes, want at most {MAX_FILE_BYTES})",))
     try:
-        text = _decoded(content)
-    except UnicodeDecodeError as error:
-        line, column = _position(content[: error.start].decode("utf-8", "replace"))
-        saw = f"saw byte {content[error.start]:#04x}, want UTF-8"
-        return Parsed((), (f"{path}:{line}:{column}: not UTF-8 text ({saw})",))
+        text = texts.decoded(content, path).removeprefix(texts.BOM)
+    except texts.EncodingError as error:
+        return Parsed((), (str(error),))
     tree = _Tree(path)
     tree.read(text)
     return Parsed(tuple(tree.documents), tuple(tree.errors[:MAX_ERRORS]))
-
-
-def _decoded(content: bytes) -> str:
-    """UTF-8 with or without a byte order mark; UTF-16 with one, which some Windows tools write."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16", "replace")
-    return content.decode("utf-8-sig")
-
-
-def _position(before: str) -> tuple[int, int]:
-    return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
 @dataclass(slots=True)
@@ -244,7 +231,7 @@ def _syntax_error(error: yaml.YAMLError, text: str, first_line: int) -> tuple[in
             return mark.line + 1, mark.column + 1, "YAML syntax: indented by a tab (saw a tab, want spaces)"
         return mark.line + 1, mark.column + 1, f"YAML syntax: {_said(error, first_line)}"
     position = getattr(error, "position", 0)
-    line, column = _position(text[: position if isinstance(position, int) else 0])
+    line, column = texts.position(text[: position if isinstance(position, int) else 0])
     return line, column, f"YAML syntax: {getattr(error, 'reason', None) or error}".splitlines()[0]
 
 

@@ -66,6 +66,8 @@ class Agent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.on_signal)
+        if self.config.lifeline_fd >= 0:
+            loop.add_reader(self.config.lifeline_fd, self._on_lifeline_end)
         await self._supervisor.start(self)
         server = AdminServer(admin, routes(self)) if admin is not None else None
         if server is not None:
@@ -99,6 +101,11 @@ class Agent:
         if self._signals > 1:
             log.warning("second signal: ending at once")
             self._supervisor.kill()
+        self.request_shutdown()
+
+    def _on_lifeline_end(self) -> None:
+        asyncio.get_running_loop().remove_reader(self.config.lifeline_fd)
+        log.warning("whoever started this proxy is gone")
         self.request_shutdown()
 
     async def _end(self) -> int:

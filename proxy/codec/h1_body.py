@@ -6,6 +6,7 @@ read differently raises, so the other side never sees a clean end (RFC 9112 sect
 """
 
 import re
+from collections.abc import Sequence
 from typing import Protocol
 
 import h11
@@ -210,6 +211,24 @@ def allowed_trailers(section: bytes) -> bytes:
 
 def _may_trail(name: bytes) -> bool:
     return name not in rules.FORBIDDEN_TRAILERS and not rules.is_order(name)
+
+
+def encode_chunk(payload: bytes, is_end: bool) -> bytes:
+    """Payload from a message of another version, as one chunk, and the last chunk behind it at the end."""
+    chunk = b"%x\r\n%s\r\n" % (len(payload), payload) if payload else b""
+    return chunk + b"0\r\n\r\n" if is_end else chunk
+
+
+class TrailerField(Protocol):
+    @property
+    def name(self) -> bytes: ...
+    @property
+    def value(self) -> bytes: ...
+
+
+def encode_last_chunk(trailers: Sequence[TrailerField]) -> bytes:
+    section = b"".join(b"%s: %s\r\n" % (field.name, field.value) for field in trailers)
+    return b"0\r\n" + allowed_trailers(section + b"\r\n")
 
 
 class H11Body:

@@ -38,8 +38,8 @@ def test_a_split_that_lost_its_apex_is_told() -> None:
 
 
 def test_each_error_of_a_file_is_told_once_and_so_is_its_recovery() -> None:
-    ok = [SourceStatus("a.yaml", "ok")]
-    broken = [SourceStatus("a.yaml", "broken", ("a.yaml:1:2: x", "a.yaml:3:4: y"))]
+    ok = [SourceStatus("a.yaml")]
+    broken = [SourceStatus("a.yaml", "last good", ("a.yaml:1:2: x", "a.yaml:3:4: y"))]
     assert list(source_lines(ok, broken)) == [
         (True, "a.yaml:1:2: x"),
         (True, "a.yaml:3:4: y"),
@@ -47,3 +47,15 @@ def test_each_error_of_a_file_is_told_once_and_so_is_its_recovery() -> None:
     ]
     assert list(source_lines(broken, broken)) == []
     assert list(source_lines(broken, ok)) == [(False, "a.yaml: recovered")]
+
+
+def test_a_file_without_any_good_version_is_not_said_to_have_one() -> None:
+    broken = [SourceStatus("a.yaml", "nothing", ("a.yaml:1:2: x",))]
+    said = (True, "a.yaml: broken, nothing of it is in force: it has no good version yet")
+    assert list(source_lines([], broken)) == [(True, "a.yaml:1:2: x"), said]
+    assert list(source_lines(broken, broken)) == []
+
+
+def test_what_is_in_force_of_a_broken_file_is_told_again_when_it_changes() -> None:
+    nothing, rest = SourceStatus("a.yaml", "nothing", ("x",)), SourceStatus("a.yaml", "rest", ("x",))
+    assert list(source_lines([nothing], [rest])) == [(True, "a.yaml: broken, the rest of it is in force")]

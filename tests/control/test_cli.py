@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -175,13 +176,30 @@ def test_a_second_signal_reaches_the_proxy_which_knows_how_to_end_at_once() -> N
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
-def test_a_killed_run_does_not_leave_its_proxy_behind() -> None:
-    with run_in_a_process("sys.exit(0)") as process:
-        process.send_signal(signal.SIGKILL)
+def test_a_taken_port_of_the_proxy_ends_run_with_1_and_the_cause_as_the_last_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        flags = ["--admin", "127.0.0.1:0", "--control-admin", "127.0.0.1:0"]
+        done = milliroute("run", "--backend", "a=127.0.0.1:1", "--listen", f"{address}=a", *flags)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"milliroute: cannot listen on {address}: address already in use"
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_the_lifeline_of_its_proxy() -> None:
+    code = (
+        "import os; fd = int(os.environ['MILLIROUTE_LIFELINE_FD']); print('up', flush=True);"
+        "os.read(fd, 1); print('ended', flush=True)"
+    )
+    script = (
+        "from tests.control import test_cli as t; from milliroute.control.cli.run import run;"
+        f"run(t.CONFIG, t.fake_proxy({code!r}))"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        # Once per thread of the parent: the proxy takes signals that close for one.
-        assert process.stdout.readline().startswith("draining")
+        assert process.stdout.readline() == "up\n"
+        process.kill()
+        assert process.stdout.readline() == "ended\n"
 
 
 def test_control_says_where_it_listens_and_ends_on_sigterm(tmp_path: Path) -> None:

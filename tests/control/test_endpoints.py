@@ -60,6 +60,26 @@ def test_a_service_without_declared_ports_takes_any_port() -> None:
     assert addresses(web(), pods, port=80) == addresses(web(), pods, port=None) == ["10.0.0.1:9001"]
 
 
+@pytest.mark.parametrize(
+    ("ports", "known"), [((), {80}), ((SlicePort(0),), {80}), ((SlicePort(81),), set()),
+                         ((SlicePort(81, "a"), SlicePort(82, "b")), {81, 82})]
+)  # fmt: skip
+def test_where_no_port_is_declared_a_client_has_the_choice_of_the_slice_only(
+    ports: tuple[SlicePort, ...], known: set[int]
+) -> None:
+    pods = replace(slice_of("web", "10.0.0.1"), ports=ports)
+    assert endpoints.ports(index(Objects(services=(web(),), slices=(pods,))), "web.default") == known
+    reached = {addresses(web(), pods, port=port)[0] for port in known or (None,)}
+    assert reached == {f"10.0.0.1:{port}" for port in known or {81}}
+    if len(known) < 2:
+        assert set(addresses(web(), pods, port=None)) == reached
+
+
+def test_an_external_name_without_declared_ports_may_be_asked_for_80_only() -> None:
+    one = Service("default", "web", external_name="api.example.com")
+    assert endpoints.ports(index(Objects(services=(one,))), "web.default") == {80}
+
+
 def test_endpoints_of_several_slices_are_listed_once_in_the_order_of_slice_names() -> None:
     one, two = slice_of("web", "10.0.0.2", "10.0.0.1"), replace(slice_of("web", "10.0.0.1", "10.0.0.3"), name="web-0")
     expected = ["10.0.0.1:8080", "10.0.0.3:8080", "10.0.0.2:8080"]

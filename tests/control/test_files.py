@@ -69,6 +69,16 @@ def test_a_file_that_is_broken_at_first_contributes_nothing_and_harms_no_other(t
     write(tmp_path / "b.yaml", SPLIT.replace("900m", "1"))
     found = FileSource([tmp_path]).read()
     assert (weight(found), states(found)) == ("1", ["broken", "ok"])
+    assert [source.in_force for source in found.sources] == ["nothing", "newest"]
+
+
+def test_a_file_that_was_good_once_keeps_that_version_even_an_empty_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.yaml", "")
+    source = FileSource([path])
+    source.read()
+    for _ in range(2):
+        write(path, "a: [")
+        assert source.read().sources[0].in_force == "last good"
 
 
 def test_a_named_file_that_vanishes_stays_in_force(tmp_path: Path) -> None:
@@ -105,6 +115,7 @@ def test_of_two_objects_with_one_name_the_first_wins_and_both_are_named(tmp_path
     one, two = write(tmp_path / "a.yaml", SPLIT), write(tmp_path / "b.yaml", SPLIT.replace("900m", "1"))
     found = FileSource([tmp_path]).read()
     assert (len(found.splits), weight(found), states(found)) == (1, "900m", ["ok", "broken"])
+    assert found.sources[1].in_force == "rest"
     assert found.sources[1].errors == (
         f"{two}:1:1: TrafficSplit default/reviews is there already (saw it at {one}:1:1, want each once): ignored",
     )

@@ -131,6 +131,20 @@ def test_a_watcher_holds_a_bounded_number_of_keys(monkeypatch: pytest.MonkeyPatc
         watcher.subscribe("c")
 
 
+def test_a_watcher_that_asks_for_it_wakes_on_a_snapshot_that_changes_none_of_its_keys() -> None:
+    hub = make_hub(FakeState(1))
+    eager, other = hub.watcher(), hub.watcher()
+    eager.wakes_on_snapshots = True
+    hub.publish(FakeState(2))
+
+    async def wakes(watcher: hub_module.Watcher) -> bool:
+        waiting = asyncio.ensure_future(watcher.wait())
+        await asyncio.sleep(0)
+        return waiting.done() or not waiting.cancel()
+
+    assert [asyncio.run(wakes(watcher)) for watcher in (eager, other)] == [True, False]
+
+
 async def waits_until_published() -> bytes:
     hub = make_hub(FakeState(1))
     watcher = hub.watcher()

@@ -21,7 +21,7 @@ CONFIG = ControlConfig(files=("split.yaml",), listen="127.0.0.1:0", admin="127.0
 def objects(*weights: int, errors_: tuple[str, ...] = ()) -> Objects:
     leaves = tuple(Leaf(f"reviews-v{n}", weight * 1_000_000, str(weight)) for n, weight in enumerate(weights, 1))
     split = TrafficSplit("default", "reviews", "reviews", leaves, origin=Origin("split.yaml", 1, 1))
-    source = SourceStatus("split.yaml", "broken" if errors_ else "ok", errors_)
+    source = SourceStatus("split.yaml", "last good" if errors_ else "newest", errors_)
     return Objects(splits=(split,), sources=(source,))
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from milliroute.control import snapshot
 from milliroute.control.model import HTTPRouteGroup, Match, Objects, Origin, SourceStatus, Sticky
 from milliroute.control.snapshot import Snapshot
+from milliroute.control.source.backends import backend_objects
 from milliroute.control.views import AuthorityView, MatchView, RampView, StickyView
 
 from .building import service, split, world
@@ -60,7 +61,7 @@ def test_an_apex_without_a_service_is_known_by_its_split() -> None:
 
 
 def test_an_apex_may_be_a_host_name() -> None:
-    found = view(world(split({"reviews-v1": "1"}, apex="api.example.com")), "api.example.com:443")
+    found = view(world(split({"reviews-v1": "1"}, apex="api.example.com")), "api.example.com:80")
     assert (found.name, found.backends[0].name) == ("api.example.com", "reviews-v1")
 
 
@@ -148,10 +149,54 @@ def test_without_a_port_the_leaves_are_asked_for_the_apex_port() -> None:
     assert [backend.port for backend in found.backends] == [9080, 9080]
 
 
-def test_a_port_that_the_apex_lacks_is_known_and_empty() -> None:
-    found = view(world(), f"{KEY}:81")
-    assert found.backends[0].endpoints == ()
-    assert "has no port 81" in found.warnings[0]
+def backend(name: str) -> Objects:
+    """What --backend makes: no declared ports, endpoints with ports of their own."""
+    one, endpoints = backend_objects(f"{name}=127.0.0.1:9001")
+    return Objects(services=(one,), slices=(endpoints,))
+
+
+def test_a_port_that_the_service_does_not_declare_is_unknown_under_the_key_asked_for() -> None:
+    built = build(world(CANARY))
+    assert built.key_of("reviews:81", "default") == f"{KEY}:81"
+    assert (built.view(f"{KEY}:81"), built.view(f"{KEY}:80") is None) == (None, False)
+
+
+def test_all_ports_of_a_service_that_declares_none_are_one_key_and_one_view() -> None:
+    built = build(backend("reviews"))
+    assert {built.key_of(f"reviews:{port}", "") for port in (1, 80, 9080, 65535)} == {KEY}
+    assert {built.key_of("Reviews.default.svc.cluster.local.", ""), built.key_of("reviews", "")} == {KEY}
+    found = built.view(KEY)
+    assert found is not None
+    assert found.backends[0].endpoints[0].port == 9001
+
+
+def test_an_apex_without_a_service_has_the_ports_that_any_leaf_declares() -> None:
+    leaves = (service("reviews-v1", 9080), service("reviews-v2", 9080, 9443), *backend("reviews-v3").services)
+    three = split({"reviews-v1": "1", "reviews-v2": "1", "reviews-v3": "1"})
+    built = build(Objects(splits=(three,), services=leaves))
+    known = {port: built.view(built.key_of(f"reviews:{port}", "")) is not None for port in (80, 9080, 9443)}
+    assert known == {80: False, 9080: True, 9443: True}
+    assert built.key_of("reviews:9080", "") == f"{KEY}:9080"
+
+
+def test_the_port_means_nothing_for_an_apex_without_a_service_whose_leaves_declare_none() -> None:
+    built = build(replace(backend("reviews-v1"), splits=(CANARY,)))
+    assert built.key_of("reviews:9080", "") == KEY
+    assert built.view(KEY) is not None
+
+
+def test_a_name_that_is_not_known_keeps_its_port() -> None:
+    assert build(Objects()).key_of("reviews:9080", "shop") == "reviews.shop:9080"
+
+
+def test_a_key_with_a_port_goes_on_when_ports_are_declared_later_and_ends_when_its_own_goes() -> None:
+    key = f"{KEY}:9080"
+    first = build(backend("reviews"))
+    declared = build(replace(backend("reviews"), services=(service("reviews", 9080),)), first)
+    gone = build(replace(backend("reviews"), services=(service("reviews", 80),)), declared)
+    ports = [found and found.backends[0].endpoints[0].port for found in (s.view(key) for s in (first, declared, gone))]
+    assert ports == [9001, 9001, None]
+    assert first.version_of(key) < declared.version_of(key) < gone.version_of(key)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +237,7 @@ def test_a_leaf_that_left_is_listed_with_weight_zero_during_the_ramp() -> None:
 def test_the_first_version_is_1_and_nothing_changed_is_the_same_snapshot() -> None:
     first = build(world(CANARY))
     assert first.version == 1
-    broken = (SourceStatus("f.yaml", "broken", ("f.yaml:1:1: x",)),)
+    broken = (SourceStatus("f.yaml", "last good", ("f.yaml:1:1: x",)),)
     assert build(replace(world(CANARY), sources=broken), first, now=99) is first
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from milliroute.control import errors
 from milliroute.control.cli import rewrite, setting
-from milliroute.control.cli.manifest import EditError, Manifest
+from milliroute.control.cli.editing import EditError, Manifest
+from milliroute.control.source import reading
 
 PLAIN = """\
 # The canary of Tuesday.
@@ -214,6 +215,40 @@ def test_the_broken_file_itself_is_the_error_when_nothing_is_found(tmp_path: Pat
     path = written(tmp_path, "a: [")
     with pytest.raises(errors.ControlError, match=rf"^{path}:1:5: "):
         setting.apply("reviews", {"reviews-v1": "1"}, [str(path)])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_an_encoding_is_good_for_the_control_service_and_for_editing_or_for_neither(
+    tmp_path: Path, encoding: str
+) -> None:
+    path = tmp_path / "split.yaml"
+    path.write_bytes(PLAIN.encode(encoding))
+    _, wrong = reading.parsed(path.read_bytes(), str(path))
+    if encoding.startswith("utf-8"):
+        assert wrong == ()
+        setting.apply("reviews", {"reviews-v1": "1"}, [str(path)])
+        assert path.read_bytes() == edit(PLAIN, reviews_v1="1").encode(encoding)
+    else:
+        with pytest.raises(errors.ControlError) as refused:
+            setting.apply("reviews", {"reviews-v1": "1"}, [str(path)])
+        assert (str(refused.value),) == wrong
+        assert f"saw {encoding.upper()[:6]}, want UTF-8" in wrong[0]
+
+
+def test_a_folder_is_the_same_files_as_for_the_control_service(tmp_path: Path) -> None:
+    for name in ("b.yaml", "a.yml", "c.json", ".hidden.yaml", "notes.txt"):
+        written(tmp_path, name=name)
+    os.mkfifo(tmp_path / "d.yaml")
+    assert setting.files([str(tmp_path)]) == reading.listed(str(tmp_path))
+    assert [os.path.basename(path) for path in setting.files([str(tmp_path)])] == [
+        "a.yml", "b.yaml", "c.json", "d.yaml"
+    ]  # fmt: skip
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.yaml")
+    with pytest.raises(errors.ControlError, match=r"a\.yaml: not a regular file$"):
+        setting.apply("reviews", {"reviews-v1": "1"}, [str(tmp_path / "a.yaml")])
 
 
 def test_a_missing_file_is_one_clear_message(tmp_path: Path) -> None:

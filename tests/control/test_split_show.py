@@ -13,7 +13,7 @@ import yaml
 
 from milliroute.control import errors
 from milliroute.control.cli import proxies, showing, waiting
-from milliroute.control.cli.manifest import Change
+from milliroute.control.cli.editing import Change
 from milliroute.control.cli.proxies import AuthorityPage, LeafPage, ProxyPage, SplitPage
 from milliroute.control.cli.render import render
 from milliroute.control.cli.rows import merge

@@ -18,7 +18,7 @@ SPLIT = TrafficSplit(
     (Leaf("reviews-v1", 900_000, "900m"), Leaf("reviews-v2", 100_000, "100m")),
     origin=Origin("split.yaml", 1, 1),
 )
-SOURCES = (SourceStatus("split.yaml", "broken", ("split.yaml:3:1: x",)), SourceStatus('odd"\n.yaml', "ok"))
+SOURCES = (SourceStatus("split.yaml", "last good", ("split.yaml:3:1: x",)), SourceStatus('odd"\n.yaml'))
 
 
 def make_status() -> Status:

@@ -47,7 +47,6 @@ def test_an_empty_file_has_no_documents_and_no_errors(text: str) -> None:
 
 def test_a_byte_order_mark_is_accepted() -> None:
     assert documents("\ufeffa: 1") == [{"a": "1"}]
-    assert yaml.parse("a: 1".encode("utf-16"), "f").documents == parse("a: 1").documents
 
 
 def test_json_is_read_with_its_tabs_and_escapes() -> None:
@@ -71,6 +70,12 @@ def test_a_tab_as_indentation_is_named_as_such() -> None:
 def test_what_is_not_utf8_is_named_with_its_byte() -> None:
     (error,) = yaml.parse(b"a: 1\nb: \xff\n", "f.yaml").errors
     assert error == "f.yaml:2:4: not UTF-8 text (saw byte 0xff, want UTF-8)"
+
+
+@pytest.mark.parametrize("content", ["a: 1\n".encode("utf-16"), "a: 1\n".encode("utf-16")[:-1]])
+def test_utf_16_is_refused_by_its_name_and_never_read_with_guesses(content: bytes) -> None:
+    parsed = yaml.parse(content, "f.yaml")
+    assert parsed == yaml.Parsed((), ("f.yaml:1:1: not UTF-8 text (saw UTF-16, want UTF-8)",))
 
 
 def test_a_control_character_is_an_error() -> None:

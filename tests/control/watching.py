@@ -1,11 +1,11 @@
 """Fakes for the hub and the destination service: states without a snapshot, a proxy's end of a stream, a set clock."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 
 from grpc import aio
 
-from milliroute.control import encoding, service
+from milliroute.control import encoding, names, service
 from milliroute.control.api import destination_pb2 as pb
 from milliroute.control.fleet import Fleet
 from milliroute.control.hub import Hub, Stamp
@@ -15,11 +15,22 @@ WATCH = f"/{service.SERVICE}/Watch"
 
 
 class FakeState:
-    """Each view with the version in which it last changed."""
+    """Each view with the version in which it last changed; of the names in `portless` the port means nothing."""
 
-    def __init__(self, version: int, views: Mapping[str, tuple[int, AuthorityView]] | None = None) -> None:
+    def __init__(
+        self,
+        version: int,
+        views: Mapping[str, tuple[int, AuthorityView]] | None = None,
+        portless: Collection[str] = (),
+    ) -> None:
         self.version = version
         self._views = dict(views or {})
+        self._portless = portless
+
+    def key_of(self, asked: str, namespace: str) -> str:
+        key = names.canonical(asked, namespace)
+        host, _ = names.split_port(key)
+        return host if host in self._portless else key
 
     def view(self, key: str) -> AuthorityView | None:
         return self._views[key][1] if key in self._views else None
@@ -71,9 +82,15 @@ class FakeProxy:
 
     async def subscribe(self, authority: str) -> tuple[pb.Resolved, pb.State]:
         await self.send(subscribe=pb.Subscribe(authority=authority))
+        return await self.answer()
+
+    async def answer(self) -> tuple[pb.Resolved, pb.State]:
+        return await self.resolved(), await self.state()
+
+    async def resolved(self) -> pb.Resolved:
         response = await self._read()
         assert response.WhichOneof("kind") == "resolved"
-        return response.resolved, await self.state()
+        return response.resolved
 
     async def state(self) -> pb.State:
         response = await self._read()

@@ -43,6 +43,11 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def _cmdline(pid: int) -> bytes:
+    """Empty for a process that has ended and was not reaped."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def _is_connected(admin: int) -> bool:
     control = get_json(admin, "/splits")["control"]
     assert isinstance(control, dict)
@@ -167,3 +172,17 @@ def test_a_second_signal_ends_a_drain_at_once_and_leaves_no_worker(tmp_path: Pat
                 run.signal(signal.SIGTERM)
         assert run.wait() == 1
         assert not Path(f"/proc/{worker}").exists()
+
+
+def test_a_killed_run_leaves_no_proxy_behind(tmp_path: Path) -> None:
+    with stand(tmp_path) as here:
+        run = here.milliroute(
+            "run", "--backend", "a=127.0.0.1:9", "--listen", "127.0.0.1:0=a", "--admin", "127.0.0.1:0",
+            "--control-admin", "127.0.0.1:0",
+        )  # fmt: skip
+        admin = run.port("admin")
+        eventually(lambda: is_ready(admin), "readiness")
+        (agent,) = _children(run.pid)
+        run.signal(signal.SIGKILL)
+        run.wait()
+        eventually(lambda: not Path(f"/proc/{agent}/cmdline").exists() or not _cmdline(agent), "the end of the proxy")

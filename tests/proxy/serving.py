@@ -17,8 +17,10 @@ import uvloop
 from milliroute.proxy import ipc
 from milliroute.proxy.agent.ledger import LeafTotals, Ledger
 from milliroute.proxy.config import Codec, HostPort, Listener, ProxyConfig, Timeouts
+from milliroute.proxy.downstream import Downstream
 from milliroute.proxy.state import AuthorityState
 from milliroute.proxy.table import Endpoint
+from milliroute.proxy.upstream import H1Pool
 from milliroute.proxy.worker import Worker
 from tests.proxy.backends import Origin, read_body, reset
 from tests.proxy.tables import KEY, leaves
@@ -173,8 +175,14 @@ class Proxy:
         tables = [table for table in self.worker._router._by_key.values() if table is not None]
         return [endpoint for table in tables for endpoint in table.endpoints()]
 
+    def pools(self) -> list[H1Pool]:
+        return [pool for pool in self.worker._context.dialer.pools if isinstance(pool, H1Pool)]
+
     def pooled(self) -> int:
-        return sum(len(pool.idle) for pool in self.worker._context.dialer.pools)
+        return sum(len(pool.idle) for pool in self.pools())
+
+    def downstreams(self) -> list[Downstream]:
+        return [one for one in self.worker._connections if isinstance(one, Downstream)]
 
     async def close_clients(self) -> None:
         for client in self._clients:

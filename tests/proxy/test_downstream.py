@@ -53,7 +53,7 @@ async def test_client_that_pipelines_and_reads_nothing_is_read_no_more(codec: Co
         client = await proxy.client()
         client.reader._transport.pause_reading()  # type: ignore[attr-defined]  # no public way to stop a StreamReader
         client.writer.write(get("/" + "x" * 4000) * 5000)
-        connection = next(iter(proxy.worker._connections))
+        connection = next(iter(proxy.downstreams()))
         await until(lambda: connection._is_write_paused and connection._is_paused)
         assert len(connection._pending) < 2**19
         client.reader._transport.resume_reading()  # type: ignore[attr-defined]
@@ -67,7 +67,7 @@ async def test_slow_reader_leaves_no_paused_connection_in_the_pool(codec: Codec)
     async with Origin(answering(response(b"x" * 9_000_000))) as origin, serving(codec, to(origin)) as proxy:
         client, other = await proxy.client(), await proxy.client()
         await client.send(get())
-        await until(lambda: any(c._is_write_paused for c in proxy.worker._connections))
+        await until(lambda: any(c._is_write_paused for c in proxy.downstreams()))
         for _ in range(3):
             assert len((await other.get()).body) == 9_000_000
         assert len((await client.reply()).body) == 9_000_000
@@ -223,7 +223,7 @@ async def test_half_closed_client_is_told_which_answer_is_the_last(codec: Codec)
         client = await proxy.client()
         await client.send(get() * 2)
         client.half_close()
-        connection = next(iter(proxy.worker._connections))
+        connection = next(iter(proxy.downstreams()))
         await until(lambda: connection._is_half_closed)
         gate.set()
         assert "connection" not in (await client.reply()).fields

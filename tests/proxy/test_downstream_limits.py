@@ -6,6 +6,7 @@ import pytest
 
 from milliroute.proxy import downstream
 from milliroute.proxy.config import Codec, Timeouts
+from milliroute.proxy.upstream import Upstream
 from tests.proxy.backends import Origin, Visit, named
 from tests.proxy.serving import BOTH_CODECS, Proxy, get, on_loop, post, serving, to, until
 
@@ -117,8 +118,8 @@ async def test_client_that_stops_reading_is_cut_off_in_the_end(codec: Codec) -> 
         client = await proxy.client()
         client.reader._transport.pause_reading()  # type: ignore[attr-defined]  # no public way
         await client.send(get())
-        await until(lambda: bool(proxy.worker._connections))
-        await until(lambda: not proxy.worker._connections)
+        await until(lambda: bool(proxy.downstreams()))
+        await until(lambda: not proxy.downstreams())
 
 
 @on_loop
@@ -134,15 +135,15 @@ async def test_closing_connection_whose_client_reads_nothing_is_cut_off(codec: C
         client.reader._transport.pause_reading()  # type: ignore[attr-defined]  # no public way
         await client.send(get() * 30)
         client.half_close()
-        await until(lambda: bool(proxy.worker._connections))
-        await until(lambda: not proxy.worker._connections)
+        await until(lambda: bool(proxy.downstreams()))
+        await until(lambda: not proxy.downstreams())
 
 
 def buffered(proxy: Proxy) -> int:
     """What this proxy has taken from one side and not yet given to the other; the kernel's buffers don't count."""
     context = proxy.worker._context
     taken = context.tcp.read_bytes + context.dialer.tcp.read_bytes
-    held = sum(c._transport.get_write_buffer_size() for c in proxy.worker._connections)
+    held = sum(c._transport.get_write_buffer_size() for c in proxy.downstreams())
     return held if taken else 0
 
 
@@ -156,7 +157,7 @@ async def test_answer_nobody_reads_is_not_taken_from_the_backend(codec: Codec) -
         client = await proxy.client()
         client.reader._transport.pause_reading()  # type: ignore[attr-defined]  # no public way
         await client.send(get())
-        await until(lambda: any(c._is_write_paused for c in proxy.worker._connections))
+        await until(lambda: any(c._is_write_paused for c in proxy.downstreams()))
         assert buffered(proxy) < MIB
         client.reader._transport.resume_reading()  # type: ignore[attr-defined]
         assert len((await client.reply()).body) == 32 * MIB
@@ -167,13 +168,11 @@ async def test_upload_nobody_reads_is_not_taken_from_the_client(codec: Codec) ->
     async with Origin(silent) as origin, serving(codec, to(origin), timeouts=Timeouts(response_s=0.3)) as proxy:
         client = await proxy.client()
         client.writer.write(post(b"x" * 64 * MIB))
-        await until(
-            lambda: any(c._is_paused and c._exchange._upstream for c in proxy.worker._connections if c._exchange)
-        )
-        (connection,) = proxy.worker._connections
+        await until(lambda: any(c._is_paused and c._exchange._upstream for c in proxy.downstreams() if c._exchange))
+        (connection,) = proxy.downstreams()
         assert connection._exchange is not None
         upstream = connection._exchange._upstream
-        assert upstream is not None
+        assert isinstance(upstream, Upstream)
         assert upstream._transport.get_write_buffer_size() < MIB
         assert connection._pending == connection._exchange._outgoing == b""
 

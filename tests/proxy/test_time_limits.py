@@ -88,5 +88,5 @@ async def test_connection_made_for_a_client_that_left_may_be_replayed_on(codec: 
     async with Origin(named("v1")) as origin, serving(codec, to(origin)) as proxy:
         client = await proxy.client()
         await client.get("/")
-        (pool,) = proxy.worker._context.dialer.pools
+        (pool,) = proxy.pools()
         assert [connection.is_reused for connection in pool.idle] == [True]

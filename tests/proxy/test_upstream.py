@@ -303,7 +303,7 @@ async def test_early_answer_ends_the_connection_to_a_backend_that_reads_no_more(
     async with Origin(script) as origin, serving(codec, to(origin)) as proxy:
         client = await proxy.client()
         client.writer.write(get("/", "content-length: 80000000", method="POST") + b"x" * 30_000_000)
-        await until(lambda: any(connection._is_paused for connection in proxy.worker._connections))
+        await until(lambda: any(connection._is_paused for connection in proxy.downstreams()))
         gate.set()
         reply = await client.reply()
         assert (reply.status, reply.fields["connection"]) == (413, "close")

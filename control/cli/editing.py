@@ -18,8 +18,8 @@ import yaml
 
 from milliroute.control import errors
 from milliroute.control.cli import apex as apexes
+from milliroute.control.source.text import BOM
 
-BOM = "\ufeff"
 JSON_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 

@@ -1,0 +1,115 @@
+"""What an HTTP/2 connection tells its owner. Values only; both codecs make the same ones.
+
+Structs because they are built per frame: 52 ns against 180 ns for a class with slots and an `__init__`.
+"""
+
+import msgspec
+
+from milliroute.proxy.codec.h2_rules import RequestVerdict
+from milliroute.proxy.codec.hpack_static import Field
+
+
+class RequestReceived(msgspec.Struct, gc=False):
+    stream_id: int
+    verdict: RequestVerdict
+    fields: list[Field]
+    end_stream: bool
+
+
+class RequestRejected(msgspec.Struct, gc=False):
+    """status: 414, 431, 501. The stream is open: its owner answers, and resets with NO_ERROR unless end_stream."""
+
+    stream_id: int
+    status: int
+    end_stream: bool
+
+
+class ResponseReceived(msgspec.Struct, gc=False):
+    stream_id: int
+    status: int
+    fields: list[Field]
+    end_stream: bool
+
+
+class InterimReceived(msgspec.Struct, gc=False):
+    stream_id: int
+    status: int
+    fields: list[Field]
+
+
+class TrailersReceived(msgspec.Struct, gc=False):
+    """Always the end of the message. drop: names that may not come as trailers and are not passed on."""
+
+    stream_id: int
+    fields: list[Field]
+    drop: frozenset[bytes]
+
+
+class DataReceived(msgspec.Struct, gc=False):
+    """flow_bytes: data and padding; what the owner gives to `consumed` once the other side has taken it."""
+
+    stream_id: int
+    data: bytes
+    flow_bytes: int
+    end_stream: bool
+
+
+class StreamReset(msgspec.Struct, gc=False):
+    """By the peer, or by its GOAWAY. is_refused: it was surely not processed, any request may be retried."""
+
+    stream_id: int
+    code: int
+    is_refused: bool
+
+
+class StreamRefusedByRule(msgspec.Struct, gc=False):
+    """RST_STREAM with this code is already in the output; perhaps the owner has never heard of the stream."""
+
+    stream_id: int
+    code: int
+    text: str
+
+
+class WindowOpened(msgspec.Struct, gc=False):
+    """The stream's queue fell below low water, or is empty."""
+
+    stream_id: int
+
+
+class GoAwayReceived(msgspec.Struct, gc=False):
+    """Streams of ours above last_id follow as StreamReset(is_refused=True)."""
+
+    last_id: int
+    code: int
+
+
+class SettingsReceived(msgspec.Struct, gc=False):
+    """Already in force, and acknowledged."""
+
+
+class PingAcked(msgspec.Struct, gc=False):
+    """The answer to `ping`."""
+
+
+class ConnectionFailed(msgspec.Struct, gc=False):
+    """The last event. GOAWAY is in the output: write it and close."""
+
+    code: int
+    text: str
+
+
+Event = (
+    RequestReceived
+    | RequestRejected
+    | ResponseReceived
+    | InterimReceived
+    | TrailersReceived
+    | DataReceived
+    | StreamReset
+    | StreamRefusedByRule
+    | WindowOpened
+    | GoAwayReceived
+    | SettingsReceived
+    | PingAcked
+    | ConnectionFailed
+)

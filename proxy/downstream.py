@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, cast
 from milliroute.proxy.codec.h1 import H1Codec
 from milliroute.proxy.codec.h1_body import Body, CloseBody, encode_chunk, encode_last_chunk
 from milliroute.proxy.codec.h1_scan import without
+from milliroute.proxy.context import ClientConnection, Context
 from milliroute.proxy.detection import is_h2_preface
 from milliroute.proxy.errors import ClientTimeout, ProtocolError, ProxyError, RequestRefused
-from milliroute.proxy.exchange import ClientConnection, Context, Exchange
+from milliroute.proxy.exchange import Exchange
 from milliroute.proxy.message import CHUNKED, UNTIL_CLOSE, ResponseHead, with_close
 from milliroute.proxy.replies import error_reply
 

@@ -13,8 +13,9 @@ from milliroute.proxy.codec.h2_codec import connect
 from milliroute.proxy.codec.h2_frames import CANCEL, INTERNAL_ERROR, NO_ERROR
 from milliroute.proxy.codec.h2_limits import H2Limits
 from milliroute.proxy.codec.hpack_static import Field
+from milliroute.proxy.context import ClientConnection, Context
 from milliroute.proxy.errors import ProxyError, RequestRefused
-from milliroute.proxy.exchange import ClientConnection, Context, Exchange
+from milliroute.proxy.exchange import Exchange
 from milliroute.proxy.message import ResponseHead
 from milliroute.proxy.message_h2 import H2RequestHead, response_to_h2
 from milliroute.proxy.replies import error_fields

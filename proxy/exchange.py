@@ -5,17 +5,15 @@ between them, owns the choice of leaf and endpoint, and counts. Nothing of a res
 request is sent anew.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from milliroute.proxy.dialer import Carrier, Dialer
+from milliroute.proxy.context import Client, Context
+from milliroute.proxy.dialer import Carrier
 from milliroute.proxy.errors import ConnectFailed, NoBackend, NoRoute, ProxyError, UpstreamTimeout
 from milliroute.proxy.message import IDEMPOTENT_METHODS, RequestHead, ResponseHead
-from milliroute.proxy.metrics import ErrorCounts, TcpSeries
 from milliroute.proxy.pools import pool_of
-from milliroute.proxy.router import Router
 from milliroute.proxy.table import AuthorityTable, Endpoint, Leaf, Split
 
 if TYPE_CHECKING:
@@ -23,97 +21,8 @@ if TYPE_CHECKING:
 
 # Linkerd's retry body limit: a request kept for a second try is at most this long.
 MAX_REPLAY_BYTES = 64 * 1024
-# Names that wait for the control service at one time. Clients make names up at will, and each is a question to it.
-MAX_PARKED_NAMES = 1024
 # nginx's number for a client that closed before it was answered; only in metrics.
 CLIENT_GONE_STATUS = 499
-
-
-class Client(Protocol):
-    """The downstream side of an exchange."""
-
-    @property
-    def client_ip(self) -> str: ...
-
-    def send_response(self, head: ResponseHead, body: bytes, is_end: bool) -> None: ...
-
-    def send_body(self, data: bytes, is_end: bool) -> None: ...
-
-    def send_trailers(self, fields: "Sequence[Field]") -> None:
-        """The end of a response that has them."""
-
-    def send_interim(self, head: ResponseHead) -> None: ...
-
-    def send_upgraded(self, head: ResponseHead) -> None: ...
-
-    def send_error(self, error: ProxyError) -> None:
-        """Answers in the place of the backend; ends the exchange."""
-
-    def abort(self) -> None:
-        """The response broke in the middle: the client must not take it for whole."""
-
-    def pause_request(self) -> None: ...
-
-    def resume_request(self) -> None: ...
-
-
-class ClientConnection(Protocol):
-    """What a worker asks of any client's connection."""
-
-    def check_time(self, now: float) -> None: ...
-
-    def drain(self, now: float) -> None: ...
-
-    def abort(self) -> None: ...
-
-
-class Context:
-    """What all exchanges of a worker share."""
-
-    __slots__ = ("ask", "dialer", "errors", "is_draining", "loop", "now", "parked", "router", "tcp")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, router: Router, dialer: Dialer, ask: Callable[[bytes], None]):
-        self.loop = loop
-        self.router = router
-        self.dialer = dialer
-        self.ask = ask  # the agent, for the state of an authority that a client named
-        self.tcp = TcpSeries("src")
-        self.errors = ErrorCounts()
-        self.is_draining = False
-        self.now = monotonic()  # coarse: set by the sweep, good enough for idle times
-        self.parked: dict[bytes, dict[Exchange, None]] = {}  # by authority, in order of arrival
-
-    def park(self, exchange: "Exchange", authority: bytes) -> None:
-        """Until the agent has answered, or the sweep finds that it took too long."""
-        waiting = self.parked.get(authority)
-        if waiting is None:
-            if not authority:
-                exchange.refuse(NoRoute("the request names no authority"))
-                return
-            if len(self.parked) >= MAX_PARKED_NAMES:
-                exchange.refuse(NoBackend("too many names wait for the control service"))
-                return
-            waiting = self.parked[authority] = {}
-            self.ask(authority)
-        waiting[exchange] = None
-
-    def leave(self, exchange: "Exchange", authority: bytes) -> None:
-        """It ended before it was routed."""
-        waiting = self.parked.get(authority)
-        if waiting is not None:
-            waiting.pop(exchange, None)
-            if not waiting:
-                del self.parked[authority]
-
-    def unpark(self, authority: bytes) -> None:
-        for exchange in self.parked.pop(authority, ()):
-            exchange.resume_routing()
-
-    def sweep_parked(self) -> None:
-        limit = self.now - self.dialer.timeouts.discovery_s
-        late = [exchange for waiting in self.parked.values() for exchange in waiting if exchange.started_s < limit]
-        for exchange in late:
-            exchange.refuse(NoBackend("no table for this name yet: the control service has not answered"))
 
 
 class Exchange:

@@ -47,12 +47,14 @@ class Router:
             raise NoBackend(f"{leaf.name} has no ready endpoint")
         return leaf
 
-    def alias(self, authority: str, key: str) -> None:
-        self._unname(authority)
+    def alias(self, authority: str, key: str) -> list[Endpoint]:
+        """From now on this authority means this key; returns the endpoints of a key that nobody names any more."""
+        before = self._unname(authority)
         self._aliases[authority] = key
         self._names.setdefault(key, set()).add(authority)
         if key in self._by_key:
             self._by_authority[authority.encode()] = self._by_key[key]
+        return self._drop_if_unnamed(before)
 
     def has_state(self, key: str) -> bool:
         return key in self._by_key
@@ -89,6 +91,9 @@ class Router:
         """Drops an authority nobody names any more; returns the endpoints that went with it."""
         key = self._unname(authority)
         self._by_authority.pop(authority.encode(), None)
+        return self._drop_if_unnamed(key)
+
+    def _drop_if_unnamed(self, key: str) -> list[Endpoint]:
         if key in self._names:
             return []
         gone = self._by_key.pop(key, None)

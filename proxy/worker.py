@@ -19,9 +19,9 @@ import uvloop
 
 from milliroute.proxy import ipc
 from milliroute.proxy.config import ProxyConfig
+from milliroute.proxy.context import ClientConnection, Context
 from milliroute.proxy.dialer import Dialer
 from milliroute.proxy.downstream import Downstream
-from milliroute.proxy.exchange import ClientConnection, Context
 from milliroute.proxy.metrics import TcpSeries
 from milliroute.proxy.router import Router
 from milliroute.proxy.table import Endpoint
@@ -82,7 +82,7 @@ class Worker(asyncio.Protocol):
         for frame in self._frames.feed(data):
             match ipc.decode_down(frame):
                 case ipc.Alias(authority, key):
-                    self._router.alias(authority, key)
+                    self._close_pools(self._router.alias(authority, key))
                     if self._router.has_state(key):
                         self._context.unpark(authority.encode())
                 case ipc.Update() as update:

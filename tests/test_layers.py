@@ -23,7 +23,7 @@ PROXY: Ladder = [
     ("I/O", "agent.surface downstream"),
     ("I/O", "downstream_h2"),
     ("I/O", "agent.discovery agent.admin agent.collector agent.supervisor agent.keeper exchange"),
-    ("I/O", "agent.children agent.listening agent.workerlink agent.statedir pools"),
+    ("I/O", "agent.children agent.listening agent.workerlink agent.statedir pools context"),
     ("I/O", "upstream upstream_h2"),
     ("I/O", "dialer"),
     ("pure", "router agent.splitsview"),

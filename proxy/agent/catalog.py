@@ -127,9 +127,12 @@ class Catalog:
         wanted = self.wanted.get(authority)
         if wanted is None or wanted.key == key:
             return False
-        self._unname(authority, wanted.key)
+        before = wanted.key
+        self._unname(authority, before)
         wanted.key = key
         self._names.setdefault(key, {})[authority] = None
+        if before not in self._names:
+            self.entries.pop(before, None)
         return True
 
     def offer(self, offer: Offer) -> Novelty:

@@ -1,8 +1,12 @@
 """Names are the clients' to choose: however many they make up, those that matter go on being answered."""
 
+import random
+
 from milliroute.proxy.agent.catalog import Catalog, Offer
 from milliroute.proxy.ipc import Update
+from milliroute.proxy.router import Router
 from milliroute.proxy.state import AuthorityState
+from tests.proxy.tables import leaves
 
 
 def _known(catalog: Catalog, authority: str, key: str) -> None:
@@ -42,3 +46,21 @@ def test_key_is_dropped_with_its_last_name() -> None:
     assert "a.default" in catalog.entries
     catalog.forget("a.default")
     assert catalog.entries == {}
+
+
+def test_name_that_means_another_key_takes_the_old_key_along() -> None:
+    catalog = Catalog()
+    _known(catalog, "a:80", "a.default")
+    catalog.resolve("a:80", "a.default:80")
+    assert catalog.entries == {}
+    assert catalog.authorities_of("a.default:80") == ["a:80"]
+
+
+def test_routers_old_key_goes_with_its_last_name() -> None:
+    router = Router(random.Random(1), lambda: 0.0, lambda: 0.0)
+    state = leaves({"v1": [1]}, 1)
+    router.alias("a:80", "a.default")
+    router.update("a.default", 1, state)
+    gone = router.alias("a:80", "a.default:80")
+    assert [(endpoint.host, endpoint.port) for endpoint in gone] == [("127.0.0.1", 1)]
+    assert not router.has_state("a.default")

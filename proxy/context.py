@@ -1,0 +1,118 @@
+"""What all exchanges of a worker share, and the faces of a client's connection towards them and the worker.
+
+Requests for an authority nothing is known of yet are parked here until the agent has answered.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from milliroute.proxy.dialer import Dialer
+from milliroute.proxy.errors import NoBackend, NoRoute, ProxyError
+from milliroute.proxy.message import ResponseHead
+from milliroute.proxy.metrics import ErrorCounts, TcpSeries
+from milliroute.proxy.router import Router
+
+if TYPE_CHECKING:
+    from milliroute.proxy.codec.hpack_static import Field
+
+# Names that wait for the control service at one time. Clients make names up at will, and each is a question to it.
+MAX_PARKED_NAMES = 1024
+
+
+class Client(Protocol):
+    """The downstream side of an exchange."""
+
+    @property
+    def client_ip(self) -> str: ...
+
+    def send_response(self, head: ResponseHead, body: bytes, is_end: bool) -> None: ...
+
+    def send_body(self, data: bytes, is_end: bool) -> None: ...
+
+    def send_trailers(self, fields: "Sequence[Field]") -> None:
+        """The end of a response that has them."""
+
+    def send_interim(self, head: ResponseHead) -> None: ...
+
+    def send_upgraded(self, head: ResponseHead) -> None: ...
+
+    def send_error(self, error: ProxyError) -> None:
+        """Answers in the place of the backend; ends the exchange."""
+
+    def abort(self) -> None:
+        """The response broke in the middle: the client must not take it for whole."""
+
+    def pause_request(self) -> None: ...
+
+    def resume_request(self) -> None: ...
+
+
+class ClientConnection(Protocol):
+    """What a worker asks of any client's connection."""
+
+    def check_time(self, now: float) -> None: ...
+
+    def drain(self, now: float) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+class Parked(Protocol):
+    """A request that waits for the table of its authority."""
+
+    started_s: float
+
+    def refuse(self, error: ProxyError) -> None: ...
+
+    def resume_routing(self) -> None: ...
+
+
+class Context:
+    """What all exchanges of a worker share."""
+
+    __slots__ = ("ask", "dialer", "errors", "is_draining", "loop", "now", "parked", "router", "tcp")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, router: Router, dialer: Dialer, ask: Callable[[bytes], None]):
+        self.loop = loop
+        self.router = router
+        self.dialer = dialer
+        self.ask = ask  # the agent, for the state of an authority that a client named
+        self.tcp = TcpSeries("src")
+        self.errors = ErrorCounts()
+        self.is_draining = False
+        self.now = monotonic()  # coarse: set by the sweep, good enough for idle times
+        self.parked: dict[bytes, dict[Parked, None]] = {}  # by authority, in order of arrival
+
+    def park(self, exchange: "Parked", authority: bytes) -> None:
+        """Until the agent has answered, or the sweep finds that it took too long."""
+        waiting = self.parked.get(authority)
+        if waiting is None:
+            if not authority:
+                exchange.refuse(NoRoute("the request names no authority"))
+                return
+            if len(self.parked) >= MAX_PARKED_NAMES:
+                exchange.refuse(NoBackend("too many names wait for the control service"))
+                return
+            waiting = self.parked[authority] = {}
+            self.ask(authority)
+        waiting[exchange] = None
+
+    def leave(self, exchange: "Parked", authority: bytes) -> None:
+        """It ended before it was routed."""
+        waiting = self.parked.get(authority)
+        if waiting is not None:
+            waiting.pop(exchange, None)
+            if not waiting:
+                del self.parked[authority]
+
+    def unpark(self, authority: bytes) -> None:
+        for exchange in self.parked.pop(authority, ()):
+            exchange.resume_routing()
+
+    def sweep_parked(self) -> None:
+        limit = self.now - self.dialer.timeouts.discovery_s
+        late = [exchange for waiting in self.parked.values() for exchange in waiting if exchange.started_s < limit]
+        for exchange in late:
+            exchange.refuse(NoBackend("no table for this name yet: the control service has not answered"))

@@ -111,7 +111,7 @@ async def test_client_that_goes_away_waits_for_no_table(codec: Codec) -> None:
 @on_loop
 async def test_names_that_wait_are_bounded(codec: Codec) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exchange, "MAX_PARKED_NAMES", 2)
+        patch.setattr(context, "MAX_PARKED_NAMES", 2)
         async with serving(codec, apex="") as proxy:
             for name in ("a", "b"):
                 await (await proxy.client()).send(get(host=name))

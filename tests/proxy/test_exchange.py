@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from milliroute.proxy import exchange, ipc
+from milliroute.proxy import context, ipc
 from milliroute.proxy.config import Codec, Timeouts
 from milliroute.proxy.state import MatchState, StickyState
 from tests.proxy.backends import Origin, Visit, closed_port, named

@@ -268,6 +268,7 @@ def test_each_version_is_in_force_and_timed_before_the_next_is_published() -> No
         proxy = FakeProxy(channel)
         await proxy.hello()
         await proxy.ack((await proxy.subscribe("reviews:9080"))[1], running.clock.unix_ns)
+        await until(lambda: running.fleet.acks_total == 1)
         for version in range(2, 52):
             running.clock.unix_ns = version * 1_000_000_000
             running.hub.publish(reviews(version, view("reviews", version, 1)))

@@ -27,13 +27,23 @@ HIGH_WATER_BYTES = 64 * 1024
 class H2Client:
     """Implements exchange.Client for one stream."""
 
-    __slots__ = ("_connection", "_held_flow", "_is_full", "_is_paused", "_stream_id", "exchange", "is_request_done")
+    __slots__ = (
+        "_connection",
+        "_full_s",
+        "_held_flow",
+        "_is_full",
+        "_is_paused",
+        "_stream_id",
+        "exchange",
+        "is_request_done",
+    )
 
     def __init__(self, connection: "H2Downstream", stream_id: int, is_request_done: bool) -> None:
         self._connection = connection
         self._stream_id = stream_id
         self._held_flow = 0
         self._is_full = False
+        self._full_s = 0.0
         self._is_paused = False
         self.is_request_done = is_request_done
         self.exchange: Exchange | None = None
@@ -105,8 +115,13 @@ class H2Client:
         h2.send_data(self._stream_id, data, is_end)
         if not is_end and not self._is_full and h2.queued(self._stream_id) > HIGH_WATER_BYTES:
             self._is_full = True
+            self._full_s = self._connection.now
             if self.exchange is not None:
                 self.exchange.pause_response()
+
+    def is_stuck(self, before_s: float) -> bool:
+        """The client has not opened its window since then (CVE-2019-9517, CVE-2019-9511)."""
+        return self._is_full and self._full_s < before_s
 
     def _end(self) -> None:
         """RFC 9113 section 8.1: after a whole response the rest of a request may be refused without an error."""
@@ -141,6 +156,10 @@ class H2Downstream(asyncio.Protocol):
             self._client_ip = str(peer[0]) if peer else "unknown"
         return self._client_ip
 
+    @property
+    def now(self) -> float:
+        return self._context.now
+
     def mark(self) -> None:
         self._context.dialer.outbox.mark(self)
 
@@ -157,7 +176,8 @@ class H2Downstream(asyncio.Protocol):
         self.deadline_s = self._context.now + self._context.dialer.timeouts.idle_s
 
     def reset(self, stream_id: int, code: int) -> None:
-        client = self._clients.pop(stream_id, None)
+        client = self._clients.get(stream_id)
+        self.forget(stream_id)
         self.h2.reset(stream_id, code)
         self.mark()
         if client is not None and client.exchange is not None:
@@ -166,8 +186,11 @@ class H2Downstream(asyncio.Protocol):
     # From the worker
 
     def check_time(self, now: float) -> None:
-        for client in list(self._clients.values()):
-            if client.exchange is not None:
+        idle_s = self._context.dialer.timeouts.idle_s
+        for stream_id, client in list(self._clients.items()):
+            if client.is_stuck(now - idle_s):
+                self.reset(stream_id, CANCEL)
+            elif client.exchange is not None:
                 client.exchange.check_time(now)
         if not self._clients and now >= self.deadline_s:
             self.h2.goaway()

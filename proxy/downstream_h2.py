@@ -6,16 +6,14 @@ client does not read waits in its own stream's queue, and the backend of that st
 
 import asyncio
 from collections.abc import Sequence
-from time import monotonic
 
 from milliroute.proxy.codec import h2_events as events
-from milliroute.proxy.codec.h2_codec import connect
 from milliroute.proxy.codec.h2_frames import CANCEL, INTERNAL_ERROR, NO_ERROR
-from milliroute.proxy.codec.h2_limits import H2Limits
 from milliroute.proxy.codec.hpack_static import Field
 from milliroute.proxy.context import ClientConnection, Context
 from milliroute.proxy.errors import ProxyError, RequestRefused
 from milliroute.proxy.exchange import Exchange
+from milliroute.proxy.h2_link import H2Link
 from milliroute.proxy.message import ResponseHead
 from milliroute.proxy.message_h2 import H2RequestHead, response_to_h2
 from milliroute.proxy.replies import error_fields
@@ -130,23 +128,21 @@ class H2Client:
             self._connection.h2.reset(self._stream_id, NO_ERROR)
 
 
-class H2Downstream(asyncio.Protocol):
+class H2Downstream(H2Link):
     """apex: b"" to route by the authority of each request."""
 
-    __slots__ = ("_apex", "_client_ip", "_clients", "_connections", "_context", "_is_draining", "_tcp", "_transport",
-                 "deadline_s", "h2", "is_dirty")  # fmt: skip
-    _transport: asyncio.Transport
+    __slots__ = ("_apex", "_client_ip", "_clients", "_connections", "_context", "_is_draining",
+                 "deadline_s", "is_dirty")  # fmt: skip
 
     def __init__(self, context: Context, apex: bytes, connections: "set[ClientConnection]") -> None:
+        dialer = context.dialer
+        super().__init__(dialer.codec_name, "server", dialer.outbox, context.tcp)
         self._context = context
-        self._tcp = context.tcp
         self._apex = apex
         self._connections = connections
         self._client_ip = ""
         self._clients: dict[int, H2Client] = {}
         self._is_draining = False
-        self.h2 = connect(context.dialer.codec_name, "server", H2Limits())
-        self.is_dirty = False
         self.deadline_s = 0.0
 
     @property
@@ -160,14 +156,8 @@ class H2Downstream(asyncio.Protocol):
     def now(self) -> float:
         return self._context.now
 
-    def mark(self) -> None:
-        self._context.dialer.outbox.mark(self)
-
     def flush(self) -> None:
-        data = self.h2.take_output()
-        if data and not self._transport.is_closing():
-            self._tcp.write_bytes += len(data)
-            self._transport.write(data)
+        super().flush()
         if not self._clients and (self.h2.is_closing or self._is_draining):
             self._transport.close()
 
@@ -231,19 +221,7 @@ class H2Downstream(asyncio.Protocol):
             if client.exchange is not None:
                 client.exchange.abandon()
 
-    def pause_writing(self) -> None:
-        self._tell(self.h2.backlog(self._transport.get_write_buffer_size()))
-
-    def resume_writing(self) -> None:
-        self._tell(self.h2.backlog(0))
-        self.mark()
-
-    def data_received(self, data: bytes) -> None:
-        self._tcp.read_bytes += len(data)
-        self._tell(self.h2.receive(data, monotonic()))
-        self.mark()
-
-    def _tell(self, happened: Sequence[events.Event]) -> None:
+    def tell(self, happened: Sequence[events.Event]) -> None:
         for event in happened:
             match event:
                 case events.RequestReceived(stream_id, verdict, fields, is_end):

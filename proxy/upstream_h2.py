@@ -7,17 +7,15 @@ one stream's client does not take stays in that stream's window; the others go o
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from time import monotonic
 from typing import cast
 
 from milliroute.proxy.codec import h2_events as events
 from milliroute.proxy.codec.h1_body import ChunkedBody
-from milliroute.proxy.codec.h2_codec import connect
 from milliroute.proxy.codec.h2_frames import CANCEL
-from milliroute.proxy.codec.h2_limits import H2Limits
 from milliroute.proxy.codec.hpack_static import Field
 from milliroute.proxy.dialer import Dialer, Receiver
 from milliroute.proxy.errors import ConnectFailed, ConnectTimeout, UpstreamFailed
+from milliroute.proxy.h2_link import H2Link
 from milliroute.proxy.message import CHUNKED, RequestHead
 from milliroute.proxy.message_h2 import H2ResponseHead, request_to_h2
 from milliroute.proxy.table import Endpoint
@@ -175,35 +173,23 @@ class H2Pool:
             self.connect(receiver)
 
 
-class H2Upstream(asyncio.Protocol):
+class H2Upstream(H2Link):
     """One connection; streams: those whose response has not ended."""
 
-    __slots__ = ("_dialer", "_idle_sweeps", "_is_used", "_pool", "_tcp", "_transport", "h2", "is_dirty", "streams")
-    _transport: asyncio.Transport
+    __slots__ = ("_dialer", "_idle_sweeps", "_is_used", "_pool", "streams")
 
     def __init__(self, pool: H2Pool, dialer: Dialer) -> None:
+        super().__init__(dialer.codec_name, "client", dialer.outbox, dialer.tcp)
         self._pool = pool
         self._dialer = dialer
-        self._tcp = dialer.tcp
         self._is_used = False
         self._idle_sweeps = 0
-        self.h2 = connect(dialer.codec_name, "client", H2Limits())
-        self.is_dirty = False
         self.streams: dict[int, H2Stream] = {}
 
     def open(self) -> H2Stream:
         stream = H2Stream(self, self._is_used)
         self._is_used = True
         return stream
-
-    def mark(self) -> None:
-        self._dialer.outbox.mark(self)
-
-    def flush(self) -> None:
-        data = self.h2.take_output()
-        if data and not self._transport.is_closing():
-            self._tcp.write_bytes += len(data)
-            self._transport.write(data)
 
     def sweep(self) -> None:
         """Closed after two sweeps in a row without a stream."""
@@ -232,19 +218,7 @@ class H2Upstream(asyncio.Protocol):
         self._tcp.closed += 1
         self._fail_all("was reset" if exc is not None else "closed early")
 
-    def pause_writing(self) -> None:
-        self._tell(self.h2.backlog(self._transport.get_write_buffer_size()))
-
-    def resume_writing(self) -> None:
-        self._tell(self.h2.backlog(0))
-        self.mark()
-
-    def data_received(self, data: bytes) -> None:
-        self._tcp.read_bytes += len(data)
-        self._tell(self.h2.receive(data, monotonic()))
-        self.mark()
-
-    def _tell(self, happened: Sequence[events.Event]) -> None:
+    def tell(self, happened: Sequence[events.Event]) -> None:
         for event in happened:
             match event:
                 case events.DataReceived(stream_id, body, flow_bytes, is_end):

@@ -25,7 +25,7 @@ PROXY: Ladder = [
     ("I/O", "agent.discovery agent.admin agent.collector agent.supervisor agent.keeper exchange"),
     ("I/O", "agent.children agent.listening agent.workerlink agent.statedir pools context"),
     ("I/O", "upstream upstream_h2"),
-    ("I/O", "dialer"),
+    ("I/O", "dialer h2_link"),
     ("pure", "router agent.splitsview"),
     ("pure", "table agent.destination agent.ledger message_h2"),
     ("pure", "codec.h2_codec"),

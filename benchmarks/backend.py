@@ -83,10 +83,11 @@ class BackendConnection(asyncio.Protocol):
         self._transport.write(_NOT_FOUND if answer is None else answer % self._count)
 
 
-async def serve(name: str, announce: Callable[[int], None], stopped: asyncio.Event) -> None:
+async def serve(
+    connection: Callable[[], asyncio.Protocol], announce: Callable[[int], None], stopped: asyncio.Event
+) -> None:
     """Serve on a free port of 127.0.0.1, tell it to `announce`, and end when `stopped` is set."""
-    made = answers(name)
-    server = await asyncio.get_running_loop().create_server(lambda: BackendConnection(made), "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0)
     async with server:
         announce(server.sockets[0].getsockname()[1])
         await stopped.wait()
@@ -105,7 +106,8 @@ def announce_port(port: int) -> None:
 
 
 async def _main() -> None:
-    await serve(sys.argv[1], announce_port, await until_stdin_ends())
+    made = answers(sys.argv[1])
+    await serve(lambda: BackendConnection(made), announce_port, await until_stdin_ends())
 
 
 if __name__ == "__main__":

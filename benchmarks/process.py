@@ -85,11 +85,17 @@ class Process:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago, for programs that cannot say which one port 0 gave them."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+    """As `free_ports`, one."""
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Ports of 127.0.0.1 that were free a moment ago, for programs that cannot say which one port 0 gave them."""
+    with contextlib.ExitStack() as stack:
+        listeners = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        return tuple(int(listener.getsockname()[1]) for listener in listeners)
 
 
 @contextlib.contextmanager

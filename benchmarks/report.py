@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass
 
 from benchmarks.run import Outcome, Plan
 from benchmarks.scenario import Scenario
+from benchmarks.scenario_h2 import H2_SCENARIOS, H2Scenario
 from benchmarks.summary import Sample, Spread, Summary, is_split_right, paired_ratio, summarize
 
-REFERENCE = "envoy"
+ENVOY = "envoy"
+GRPC_AIO = "grpc-aio"
 SUBJECT = "milliroute"
-# The first bar: CPU per request of SUBJECT over REFERENCE's, both HTTP/1.1, in the first scenario.
-BAR_SCENARIO = "get"
-BAR = 0.8
 
 _COLUMNS = (
     "peer          CPU us/req    (min - max)   x envoy   (min - max)    req/s  busy    p50 ms    p99 ms   split  failed"
@@ -20,24 +19,52 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Bar:
+    """In this scenario SUBJECT's CPU per request may be at most this multiple of the reference's."""
+
+    scenario: str
+    reference: str
+    most: float
+
+
+BARS = (
+    Bar("get", ENVOY, 0.8),
+    *(Bar(scenario.name, ENVOY, 0.9) for scenario in H2_SCENARIOS),
+    *(Bar(scenario.name, GRPC_AIO, 0.35) for scenario in H2_SCENARIOS if scenario.protocol == "grpc"),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One peer under one scenario: all rounds folded, and its CPU as a multiple of the reference's."""
+    """One peer under one scenario: all rounds folded, and its CPU as a multiple of the references'."""
 
     summary: Summary
     ratio: Spread | None
+    grpc_ratio: Spread | None
     is_split_wrong: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a bar says of a run; `ratio` and `is_met` are None where one of the two was not measured."""
+
+    bar: Bar
+    ratio: float | None
+    is_met: bool | None
 
 
 def rows(plan: Plan, samples: Sequence[Sample]) -> list[Row]:
     """A row for each scenario and peer that has samples, scenarios first."""
     made = []
     for scenario in plan.scenarios:
-        reference = [s for s in samples if (s.scenario, s.peer) == (scenario.name, REFERENCE)]
+        by_peer = {
+            peer.name: [s for s in samples if (s.scenario, s.peer) == (scenario.name, peer.name)] for peer in plan.peers
+        }
         for peer in plan.peers:
-            own = [s for s in samples if (s.scenario, s.peer) == (scenario.name, peer.name)]
-            if own:
+            if own := by_peer[peer.name]:
                 wrong = peer.splits and not all(_is_right(sample) for sample in own)
-                made.append(Row(summarize(own), paired_ratio(own, reference), wrong))
+                to_envoy, to_grpc = (paired_ratio(own, by_peer.get(name, [])) for name in (ENVOY, GRPC_AIO))
+                made.append(Row(summarize(own), to_envoy, to_grpc, wrong))
     return made
 
 
@@ -53,8 +80,13 @@ def text(plan: Plan, outcome: Outcome, machine: dict[str, str]) -> str:
     lines += ["; ".join(f"{name} {version}" for name, version in outcome.versions.items())]
     for scenario in plan.scenarios:
         lines += ["", _heading(plan, scenario), _COLUMNS]
-        lines += [_line(row) for row in made if row.summary.scenario == scenario.name]
-    return "\n".join([*lines, "", *complaints(outcome, made), verdict(made)[1]])
+        found = {row.summary.peer: row for row in made if row.summary.scenario == scenario.name}
+        for peer in plan.peers:
+            if peer.name in found:
+                lines.append(_line(found[peer.name]))
+            elif peer.name in outcome.versions:
+                lines.append(f"{peer.name:12}       N/A: it does not speak {scenario.protocol} on both sides")
+    return "\n".join([*lines, "", *complaints(outcome, made), *(_judgement(one) for one in verdicts(made))])
 
 
 def complaints(outcome: Outcome, made: Sequence[Row]) -> list[str]:
@@ -70,14 +102,25 @@ def complaints(outcome: Outcome, made: Sequence[Row]) -> list[str]:
     return lines
 
 
-def verdict(made: Sequence[Row]) -> tuple[bool | None, str]:
-    """Whether the bar is met, None when it cannot be judged, and a line that says so."""
-    bar = f"bar: {SUBJECT} at most {BAR:.2f} x {REFERENCE}'s CPU per request under {BAR_SCENARIO}:"
-    found = [r for r in made if (r.summary.peer, r.summary.scenario) == (SUBJECT, BAR_SCENARIO)]
-    if not found or found[0].ratio is None:
-        return None, f"{bar} not judged, one of them was not measured"
-    is_met = found[0].ratio.median <= BAR
-    return is_met, f"{bar} {found[0].ratio.median:.2f}, {'met' if is_met else 'MISSED'}"
+def verdicts(made: Sequence[Row]) -> list[Verdict]:
+    """On every bar of a scenario that was run."""
+    run = {row.summary.scenario for row in made}
+    subject = {row.summary.scenario: row for row in made if row.summary.peer == SUBJECT}
+    judged = []
+    for bar in (bar for bar in BARS if bar.scenario in run):
+        row = subject.get(bar.scenario)
+        found = None if row is None else row.ratio if bar.reference == ENVOY else row.grpc_ratio
+        ratio = None if found is None else found.median
+        judged.append(Verdict(bar, ratio, None if ratio is None else ratio <= bar.most))
+    return judged
+
+
+def _judgement(verdict: Verdict) -> str:
+    bar = verdict.bar
+    said = f"bar: {SUBJECT} at most {bar.most:.2f} x {bar.reference}'s CPU per request under {bar.scenario}:"
+    if verdict.ratio is None:
+        return f"{said} not judged, one of them was not measured"
+    return f"{said} {verdict.ratio:.2f}, {'met' if verdict.is_met else 'MISSED'}"
 
 
 def document(plan: Plan, outcome: Outcome, machine: dict[str, str]) -> str:
@@ -91,7 +134,7 @@ def document(plan: Plan, outcome: Outcome, machine: dict[str, str]) -> str:
             "broken": outcome.broken,
             "rounds": plan.rounds,
             "requests": plan.requests,
-            "verdict": {"bar": BAR, "is_met": verdict(made)[0]},
+            "verdicts": [asdict(verdict) for verdict in verdicts(made)],
             "rows": [asdict(row) for row in made],
             "samples": [asdict(sample) for sample in outcome.samples],
         }
@@ -103,7 +146,7 @@ def _strict_json(value: object) -> str:
     return json.dumps(json.loads(json.dumps(value), parse_constant=lambda name: None), indent=1)
 
 
-def _heading(plan: Plan, scenario: Scenario) -> str:
+def _heading(plan: Plan, scenario: Scenario | H2Scenario) -> str:
     requests = round(plan.requests * scenario.effort)
     return f"{scenario.name}: {scenario.title}; {plan.rounds} rounds of {requests} requests; medians"
 

@@ -16,14 +16,17 @@ import uvloop
 
 from benchmarks.cputime import tree_cpu_ns
 from benchmarks.machine import Cores
-from benchmarks.peers import Lab, Peer, Running
+from benchmarks.peers import Backends, Lab, Peer, Running
 from benchmarks.process import Process, StartError, on_cores
 from benchmarks.scenario import Scenario
-from benchmarks.session import LoadResult, Session, lost
+from benchmarks.scenario_h2 import H2Scenario
+from benchmarks.session import H1Session, LoadResult, lost
+from benchmarks.session_h2 import H2Session
 from benchmarks.summary import Sample, percentile
 
-# Before anything is counted, to fill pools and caches; fewer when the measurement itself is shorter.
+# Before anything is counted, to fill pools and caches; a part of the measurement where that is short: 1 MiB each.
 WARM_UP_REQUESTS = 500
+WARM_UP_PART = 5
 # What a proxy still does when the last answer has left belongs to the requests: closing, counting, timers.
 SETTLE_S = 0.02
 
@@ -33,7 +36,7 @@ class Plan:
     """What to run. `requests` is of a scenario of effort 1."""
 
     peers: Sequence[Peer]
-    scenarios: Sequence[Scenario]
+    scenarios: Sequence[Scenario | H2Scenario]
     rounds: int
     requests: int
 
@@ -62,17 +65,18 @@ def run(plan: Plan, cores: Cores, tell: Callable[[str], None]) -> Outcome:
     samples: list[Sample] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="milliroute-bench-")))
-        ports = [stack.enter_context(_backend(name, folder, cores)) for name in ("stable", "canary")]
+        h1 = _backends("benchmarks.backend", folder, cores, stack)
+        h2 = _backends("benchmarks.backend_h2", folder, cores, stack)
         entrants = []
         for peer in plan.peers:
-            running = _start(peer, Lab(_made(folder / peer.name), ports[0], ports[1], cores), outcome, tell)
+            running = _start(peer, Lab(_made(folder / peer.name), h1, h2, cores), outcome, tell)
             if running is not None:
                 stack.callback(running.stop)
                 entrants.append(Entrant(peer, running))
         stack.enter_context(on_cores(cores.load))
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         for number, scenario, entrant in turns(plan.rounds, plan.scenarios, entrants):
-            count = max(scenario.connections, round(plan.requests * scenario.effort))
+            count = max(scenario.concurrency, round(plan.requests * scenario.effort))
             try:
                 sample = runner.run(_measure(entrant, scenario, number, count))
             except OSError as error:
@@ -85,14 +89,15 @@ def run(plan: Plan, cores: Cores, tell: Callable[[str], None]) -> Outcome:
 
 
 def turns(
-    rounds: int, scenarios: Sequence[Scenario], entrants: Sequence[Entrant]
-) -> Iterator[tuple[int, Scenario, Entrant]]:
-    """Every entrant under every scenario in every round; who goes first changes with the round."""
+    rounds: int, scenarios: Sequence[Scenario | H2Scenario], entrants: Sequence[Entrant]
+) -> Iterator[tuple[int, Scenario | H2Scenario, Entrant]]:
+    """Every entrant under every scenario it speaks, in every round; who goes first changes with the round."""
     for number in range(rounds):
         first = number % len(entrants) if entrants else 0
         for scenario in scenarios:
             for entrant in (*entrants[first:], *entrants[:first]):
-                yield number, scenario, entrant
+                if scenario.protocol in entrant.running.ports:
+                    yield number, scenario, entrant
 
 
 def _made(folder: Path) -> Path:
@@ -100,9 +105,13 @@ def _made(folder: Path) -> Path:
     return folder
 
 
+def _backends(module: str, folder: Path, cores: Cores, stack: ExitStack) -> Backends:
+    return Backends(*(stack.enter_context(_backend(module, name, folder, cores)) for name in ("stable", "canary")))
+
+
 @contextmanager
-def _backend(name: str, folder: Path, cores: Cores) -> Iterator[int]:
-    process = Process([sys.executable, "-m", "benchmarks.backend", name], folder, name, cores.load)
+def _backend(module: str, name: str, folder: Path, cores: Cores) -> Iterator[int]:
+    process = Process([sys.executable, "-m", module, name], folder, f"{module}-{name}", cores.load)
     try:
         yield int(process.wait_for_line(r"^(\d+)\n", process.output)[1])
     finally:
@@ -124,11 +133,12 @@ def _start(peer: Peer, lab: Lab, outcome: Outcome, tell: Callable[[str], None]) 
     return running
 
 
-async def _measure(entrant: Entrant, scenario: Scenario, number: int, count: int) -> Sample:
-    session = Session(scenario)
-    await session.open("127.0.0.1", entrant.running.port)
+async def _measure(entrant: Entrant, scenario: Scenario | H2Scenario, number: int, count: int) -> Sample:
+    session = H1Session(scenario) if isinstance(scenario, Scenario) else H2Session(scenario)
     try:
-        await session.send(min(WARM_UP_REQUESTS, count))
+        await session.open("127.0.0.1", entrant.running.ports[scenario.protocol])
+        await session.send(min(WARM_UP_REQUESTS, max(scenario.concurrency, count // WARM_UP_PART)))
+        session.prepare(count)
         # Our own collections would only disturb: nothing of a session is cyclic garbage.
         gc.collect()
         gc.disable()

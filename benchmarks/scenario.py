@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+# What a hop may speak; gRPC is HTTP/2 with trailers, which a peer may be made for.
+Protocol = Literal["h1", "h2", "grpc"]
 Answer = Literal["small", "chunked", "large"]
 
 # What the backends answer for each first path segment: bytes of body.
@@ -23,6 +25,16 @@ class Scenario:
     answer: Answer
     upload_bytes: int = 0
     effort: float = 1.0
+
+    @property
+    def protocol(self) -> Protocol:
+        """What the two hops speak."""
+        return "h1"
+
+    @property
+    def concurrency(self) -> int:
+        """Requests under way at once."""
+        return self.connections
 
     @property
     def answer_bytes(self) -> int:
@@ -58,9 +70,9 @@ _GET_LAST = "referer: https://shop.example.com/orders\r\n"
 _POST_LAST = "content-type: application/json\r\ncontent-length: {length}\r\n"
 
 # Odd 128-bit multiplier (2^128 over the golden ratio): neighbouring numbers get ids that differ in every digit.
-_SCRAMBLE = 0x9E3779B97F4A7C15F39CC0605CEDC835
-_MASK_64 = (1 << 64) - 1
-_MASK_128 = (1 << 128) - 1
+SCRAMBLE = 0x9E3779B97F4A7C15F39CC0605CEDC835
+MASK_64 = (1 << 64) - 1
+MASK_128 = (1 << 128) - 1
 
 
 def request_maker(scenario: Scenario, seed: int) -> Callable[[int], bytes]:
@@ -71,7 +83,7 @@ def request_maker(scenario: Scenario, seed: int) -> Callable[[int], bytes]:
     template = head + b"x" * scenario.upload_bytes
 
     def make(number: int) -> bytes:
-        trace = (seed + number * _SCRAMBLE) & _MASK_128
-        return template % {b"id": trace & _MASK_64, b"trace": trace, b"number": number}
+        trace = (seed + number * SCRAMBLE) & MASK_128
+        return template % {b"id": trace & MASK_64, b"trace": trace, b"number": number}
 
     return make

@@ -7,10 +7,11 @@ at a time, and returns when each has been answered or has failed. What is not a 
 import asyncio
 import os
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Protocol, cast
 
 from benchmarks.response import BadResponse, ResponseReader
 from benchmarks.scenario import Scenario, request_maker
@@ -43,21 +44,30 @@ class _Batch:
     backends: list[str] = field(default_factory=list)
 
 
-class Session:
-    """Load on one address. Open, `send` as often as needed, `close`."""
+class Sending(Protocol):
+    """A connection as its session sees it."""
 
-    def __init__(self, scenario: Scenario) -> None:
-        self.scenario = scenario
-        self._make_request = request_maker(scenario, int.from_bytes(os.urandom(16)))
-        self._connections: set[_Connection] = set()
+    def send_next(self) -> None:
+        """Take what may be sent now, if anything is left."""
+
+    def close(self) -> None:
+        """Close at once."""
+
+
+class Session(ABC):
+    """Load on one address, of any protocol. Open, `prepare` and `send` as often as needed, `close`."""
+
+    def __init__(self) -> None:
+        self._connections: set[Sending] = set()
         self._number = 0
         self._batch: _Batch | None = None
 
+    @abstractmethod
     async def open(self, host: str, port: int) -> None:
         """Make the scenario's connections; OSError when the address refuses."""
-        loop = asyncio.get_running_loop()
-        for _ in range(self.scenario.connections):
-            await loop.create_connection(lambda: _Connection(self), host, port)
+
+    def prepare(self, requests: int) -> None:  # noqa: B027 -- optional: most requests are made as they are sent
+        """Do what can be done before the clock is read for the next `requests`."""
 
     def close(self) -> None:
         """Close every connection."""
@@ -79,14 +89,19 @@ class Session:
         self._batch = None
         return _result(requests, batch, elapsed_s)
 
-    def take(self) -> bytes | None:
-        """The next request's bytes, None when the batch has been sent."""
+    @property
+    def sent(self) -> int:
+        """How many requests it has sent so far."""
+        return self._number
+
+    def take_number(self) -> int:
+        """The next request's number, from 1 on; 0 when the batch has been sent."""
         batch = self._batch
         if batch is None or not batch.unsent:
-            return None
+            return 0
         batch.unsent -= 1
         self._number += 1
-        return self._make_request(self._number)
+        return self._number
 
     def answered(self, backend: str, latency_s: float) -> None:
         """A connection got a right answer."""
@@ -102,11 +117,11 @@ class Session:
             self._batch.reasons[reason] += 1
             self._count_down(self._batch)
 
-    def joined(self, connection: "_Connection") -> None:
+    def joined(self, connection: Sending) -> None:
         """A connection is open."""
         self._connections.add(connection)
 
-    def left(self, connection: "_Connection") -> None:
+    def left(self, connection: Sending) -> None:
         """A connection is closed."""
         self._connections.discard(connection)
         if self._batch is not None:
@@ -139,10 +154,24 @@ def lost(requests: int, reason: str) -> LoadResult:
     return LoadResult(requests, requests, (reason,), 0.0, (), {})
 
 
+class H1Session(Session):
+    """HTTP/1.1: each connection one request at a time."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__()
+        self.scenario = scenario
+        self.make_request = request_maker(scenario, int.from_bytes(os.urandom(16)))
+
+    async def open(self, host: str, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(self.scenario.connections):
+            await loop.create_connection(lambda: _Connection(self), host, port)
+
+
 class _Connection(asyncio.Protocol):
     __slots__ = ("_is_waiting", "_reader", "_sent_s", "_session", "_transport")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: H1Session) -> None:
         self._session = session
         self._reader = ResponseReader(session.scenario.answer_bytes)
         self._is_waiting = False
@@ -154,11 +183,11 @@ class _Connection(asyncio.Protocol):
         self._session.joined(self)
 
     def send_next(self) -> None:
-        request = self._session.take()
-        if request is not None:
+        number = self._session.take_number()
+        if number:
             self._is_waiting = True
             self._sent_s = time.perf_counter()
-            self._transport.write(request)
+            self._transport.write(self._session.make_request(number))
 
     def data_received(self, data: bytes) -> None:
         if not self._is_waiting:

@@ -5,12 +5,13 @@ log, and keep every other default. `direct` and `splice` are references, not pee
 """
 
 from benchmarks.peers.envoy import Envoy
+from benchmarks.peers.grpc_aio import GrpcAio
 from benchmarks.peers.haproxy import Haproxy
 from benchmarks.peers.milliroute import Milliroute
 from benchmarks.peers.nginx import Nginx
-from benchmarks.peers.peer import Lab, Peer, Running
+from benchmarks.peers.peer import Backends, Lab, Peer, Running
 from benchmarks.peers.references import Direct, Splice
 
-ALL: tuple[Peer, ...] = (Milliroute(), Envoy(), Haproxy(), Nginx(), Splice(), Direct())
+ALL: tuple[Peer, ...] = (Milliroute(), Envoy(), Haproxy(), Nginx(), GrpcAio(), Splice(), Direct())
 
-__all__ = ["ALL", "Lab", "Peer", "Running"]
+__all__ = ["ALL", "Backends", "Lab", "Peer", "Running"]

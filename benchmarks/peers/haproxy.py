@@ -1,8 +1,8 @@
 """HAProxy: `apt-get install haproxy`."""
 
 from benchmarks.machine import first_line
-from benchmarks.peers.peer import Lab, Running, find_program, start_and_wait
-from benchmarks.process import free_port
+from benchmarks.peers.peer import Backends, Lab, Running, find_program, start_and_wait, two_ports
+from benchmarks.process import free_ports
 
 # A server's weight is at most 256 (configuration manual, "weight"), so 900/100 is said as 225/25.
 _CONFIG = """\
@@ -25,6 +25,15 @@ backend split
     balance roundrobin
     server stable 127.0.0.1:{stable_port} weight 225
     server canary 127.0.0.1:{canary_port} weight 25
+
+frontend bench_h2
+    bind 127.0.0.1:{h2_port} proto h2
+    default_backend split_h2
+
+backend split_h2
+    balance roundrobin
+    server stable 127.0.0.1:{stable_h2_port} weight 225 proto h2
+    server canary 127.0.0.1:{canary_h2_port} weight 25 proto h2
 """
 
 
@@ -45,13 +54,16 @@ class Haproxy:
         return " ".join(first_line([program, "-v"]).split()[2:3]) or "unknown"
 
     def start(self, program: str, lab: Lab) -> Running:
-        port = free_port()
+        port, h2_port = free_ports(2)
         path = lab.folder / "haproxy.cfg"
-        path.write_text(config(port, lab.stable_port, lab.canary_port))
+        path.write_text(config(port, lab.h1, h2_port, lab.h2))
         # -db: stay in the foreground, one process.
-        return start_and_wait([program, "-f", str(path), "-db"], lab, self.name, port)
+        return start_and_wait([program, "-f", str(path), "-db"], lab, self.name, two_ports(port, h2_port))
 
 
-def config(port: int, stable_port: int, canary_port: int) -> str:
+def config(port: int, h1: Backends, h2_port: int, h2: Backends) -> str:
     """The configuration file."""
-    return _CONFIG.format(port=port, stable_port=stable_port, canary_port=canary_port)
+    return _CONFIG.format(
+        port=port, stable_port=h1.stable_port, canary_port=h1.canary_port,
+        h2_port=h2_port, stable_h2_port=h2.stable_port, canary_h2_port=h2.canary_port,
+    )  # fmt: skip

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.machine import first_line
-from benchmarks.peers.peer import Lab, Running
+from benchmarks.peers.peer import Lab, Running, two_ports
 from benchmarks.process import Process
 
 SPLIT = """\
@@ -19,6 +19,18 @@ spec:
   - service: stable
     weight: 900m
   - service: canary
+    weight: 100m
+---
+apiVersion: split.smi-spec.io/v1alpha2
+kind: TrafficSplit
+metadata:
+  name: bench-h2
+spec:
+  service: apex-h2
+  backends:
+  - service: stable-h2
+    weight: 900m
+  - service: canary-h2
     weight: 100m
 """
 
@@ -47,26 +59,30 @@ class Milliroute:
             grpc_port = int(control.wait_for_line(r"listening grpc \S+:(\d+)", control.log)[1])
             proxy = Process(proxy_command(program, grpc_port), lab.folder, "proxy", lab.cores.proxy)
             started.append(proxy)
-            port = int(proxy.wait_for_line(r"listening proxy \S+?:(\d+)", proxy.log)[1])
+            port = int(proxy.wait_for_line(r"listening proxy \S+?:(\d+)=apex$", proxy.log)[1])
+            h2_port = int(proxy.wait_for_line(r"listening proxy \S+?:(\d+)=apex-h2$", proxy.log)[1])
             proxy.wait_until_serving(port)
         except BaseException:
             for process in reversed(started):
                 process.stop()
             raise
-        return Running(port, (proxy,), (control, proxy))
+        return Running(two_ports(port, h2_port), (proxy,), (control, proxy))
 
 
 def control_command(program: str, lab: Lab) -> list[str]:
     """`milliroute control` over a split file in the lab's folder, which is written here."""
     path = lab.folder / "split.yaml"
     path.write_text(SPLIT)
-    backends = {"stable": lab.stable_port, "canary": lab.canary_port}
+    backends = {
+        "stable": lab.h1.stable_port, "canary": lab.h1.canary_port,
+        "stable-h2": lab.h2.stable_port, "canary-h2": lab.h2.canary_port,
+    }  # fmt: skip
     named = [word for name, port in backends.items() for word in ("--backend", f"{name}=127.0.0.1:{port}")]
     listen = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
     return [program, "control", "-f", str(path), *named, *listen]
 
 
 def proxy_command(program: str, grpc_port: int) -> list[str]:
-    """`milliroute proxy` with one listener, on a free port, for the apex."""
-    listen = ["--listen", "127.0.0.1:0=apex", "--admin", "127.0.0.1:0"]
+    """`milliroute proxy` with two listeners, on free ports, the second for those who speak HTTP/2."""
+    listen = ["--listen", "127.0.0.1:0=apex", "--listen", "127.0.0.1:0=apex-h2", "--admin", "127.0.0.1:0"]
     return [program, "proxy", "--destination", f"127.0.0.1:{grpc_port}", *listen]

@@ -1,10 +1,10 @@
-"""nginx: `apt-get install nginx`."""
+"""nginx: `apt-get install nginx`. Towards backends it speaks HTTP/1.1 only, so it has no other rows."""
 
 import os
 from pathlib import Path
 
 from benchmarks.machine import first_line
-from benchmarks.peers.peer import Lab, Running, find_program, start_and_wait
+from benchmarks.peers.peer import Backends, Lab, Running, find_program, start_and_wait
 from benchmarks.process import free_port
 
 # keepalive_requests: the default closes each connection after 1,000 requests. proxy_max_temp_file_size 0: an answer
@@ -62,12 +62,14 @@ class Nginx:
     def start(self, program: str, lab: Lab) -> Running:
         port = free_port()
         path = lab.folder / "nginx.conf"
-        path.write_text(config(port, lab.stable_port, lab.canary_port, lab.folder))
+        path.write_text(config(port, lab.h1, lab.folder))
         command = [program, "-c", str(path), "-p", str(lab.folder), "-e", "stderr"]
-        return start_and_wait(command, lab, self.name, port)
+        return start_and_wait(command, lab, self.name, {"h1": port})
 
 
-def config(port: int, stable_port: int, canary_port: int, folder: Path) -> str:
+def config(port: int, backends: Backends, folder: Path) -> str:
     """The configuration file; as root the worker stays root, or it could not enter the folder."""
     user = "user root;\n" if os.geteuid() == 0 else ""
-    return _CONFIG.format(port=port, stable_port=stable_port, canary_port=canary_port, folder=folder, user=user)
+    return _CONFIG.format(
+        port=port, stable_port=backends.stable_port, canary_port=backends.canary_port, folder=folder, user=user
+    )

@@ -2,30 +2,39 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol as Interface
 
 from benchmarks.machine import Cores
 from benchmarks.process import Process
+from benchmarks.scenario import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """The ports on 127.0.0.1 of the two servers that a peer splits over, 900 to 100."""
+
+    stable_port: int
+    canary_port: int
 
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """Where a peer runs: a folder of its own, the two backends' ports on 127.0.0.1, and the cores."""
+    """Where a peer runs: a folder of its own, the backends for HTTP/1.1 and for HTTP/2 (h2c), and the cores."""
 
     folder: Path
-    stable_port: int
-    canary_port: int
+    h1: Backends
+    h2: Backends
     cores: Cores
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A started peer: where it listens, the processes whose CPU counts, and all the processes to stop."""
+    """A started peer: where it listens for what it speaks, the processes whose CPU counts, and all those to stop."""
 
-    port: int
+    ports: Mapping[Protocol, int]
     measured: tuple[Process, ...]
     started: tuple[Process, ...]
 
@@ -39,7 +48,7 @@ class Running:
             process.stop()
 
 
-class Peer(Protocol):
+class Peer(Interface):
     """A proxy that can be measured. `splits` is False for a reference that does not split 900/100."""
 
     @property
@@ -68,12 +77,17 @@ def find_program(name: str, variable: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/local/sbin:/usr/sbin:/sbin")
 
 
-def start_and_wait(command: Sequence[str], lab: Lab, name: str, port: int) -> Running:
-    """Start one program on the proxy's core and wait until `port` answers."""
+def two_ports(h1_port: int, h2_port: int) -> dict[Protocol, int]:
+    """Of a peer that takes HTTP/1.1 on one port, and HTTP/2 with whatever is in it on another."""
+    return {"h1": h1_port, "h2": h2_port, "grpc": h2_port}
+
+
+def start_and_wait(command: Sequence[str], lab: Lab, name: str, ports: Mapping[Protocol, int]) -> Running:
+    """Start one program on the proxy's core and wait until it answers, over HTTP/1.1."""
     process = Process(command, lab.folder, name, lab.cores.proxy)
     try:
-        process.wait_until_serving(port)
+        process.wait_until_serving(ports["h1"])
     except BaseException:
         process.stop()
         raise
-    return Running(port, (process,), (process,))
+    return Running(ports, (process,), (process,))

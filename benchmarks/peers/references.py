@@ -4,7 +4,7 @@ import platform
 import sys
 from importlib.metadata import version
 
-from benchmarks.peers.peer import Lab, Running
+from benchmarks.peers.peer import Lab, Running, two_ports
 from benchmarks.process import Process
 
 
@@ -24,7 +24,7 @@ class Direct:
         return program
 
     def start(self, program: str, lab: Lab) -> Running:
-        return Running(lab.stable_port, (), ())
+        return Running(two_ports(lab.h1.stable_port, lab.h2.stable_port), (), ())
 
 
 class Splice:
@@ -43,7 +43,7 @@ class Splice:
         return f"uvloop {version('uvloop')}, Python {platform.python_version()}"
 
     def start(self, program: str, lab: Lab) -> Running:
-        backends = [f"127.0.0.1:{lab.stable_port}", f"127.0.0.1:{lab.canary_port}"]
+        backends = [f"127.0.0.1:{lab.h1.stable_port}", f"127.0.0.1:{lab.h1.canary_port}"]
         command = [program, "-m", "benchmarks.splice", *backends]
         process = Process(command, lab.folder, self.name, lab.cores.proxy)
         try:
@@ -52,4 +52,4 @@ class Splice:
         except BaseException:
             process.stop()
             raise
-        return Running(port, (process,), (process,))
+        return Running({"h1": port}, (process,), (process,))

@@ -2,18 +2,26 @@
 
 import json
 
+import pytest
+
 from benchmarks import peers, report
 from benchmarks.run import Entrant, Outcome, Plan, turns
-from benchmarks.scenario import SCENARIOS
+from benchmarks.scenario import SCENARIOS, Scenario
+from benchmarks.scenario_h2 import H2_SCENARIOS, H2Scenario
 from benchmarks.summary import Sample
 
+H1_ONLY = peers.Running({"h1": 1}, (), ())
 PLAN = Plan(peers.ALL, SCENARIOS[:1], rounds=2, requests=1000)
 RIGHT = {"stable": 900, "canary": 100}
 
 
-def sample(peer: str, number: int, cpu_us: float | None, failed: int = 0) -> Sample:
+UNARY = next(one for one in H2_SCENARIOS if one.name == "grpc-unary")
+AnyScenario = Scenario | H2Scenario
+
+
+def sample(peer: str, number: int, cpu_us: float | None, failed: int = 0, scenario: str = "get") -> Sample:
     """A measurement of 1,000 requests."""
-    return Sample(peer, "get", number, 1000, failed, (), 1.0, cpu_us, RIGHT, 1.0, float("nan") if failed else 2.0)
+    return Sample(peer, scenario, number, 1000, failed, (), 1.0, cpu_us, RIGHT, 1.0, float("nan") if failed else 2.0)
 
 
 def outcome(*samples: Sample) -> Outcome:
@@ -21,20 +29,38 @@ def outcome(*samples: Sample) -> Outcome:
     return Outcome(samples, {"envoy": "1.40.0"}, {"nginx": "apt-get install nginx"}, {})
 
 
-def verdict(milliroute_us: float) -> tuple[bool | None, str]:
-    """Against an Envoy of 50 us."""
-    made = outcome(sample("milliroute", 0, milliroute_us), sample("envoy", 0, 50.0))
-    return report.verdict(report.rows(PLAN, made.samples))
+def verdicts(scenario: AnyScenario, **cpu_us: float) -> list[bool | None]:
+    """What the bars of one scenario say of one round."""
+    samples = [sample(peer.replace("_", "-"), 0, cpu, scenario=scenario.name) for peer, cpu in cpu_us.items()]
+    plan = Plan(peers.ALL, [scenario], rounds=1, requests=1000)
+    return [verdict.is_met for verdict in report.verdicts(report.rows(plan, samples))]
 
 
-def test_bar_is_met_at_four_fifths_of_envoy_and_missed_above() -> None:
-    assert verdict(40.0)[0] is True
-    assert verdict(40.1)[0] is False
-    assert verdict(40.1)[1].endswith("MISSED")
+def test_bar_over_http_1_is_met_at_four_fifths_of_envoy_and_missed_above() -> None:
+    assert verdicts(SCENARIOS[0], milliroute=40.0, envoy=50.0) == [True]
+    assert verdicts(SCENARIOS[0], milliroute=40.1, envoy=50.0) == [False]
 
 
-def test_bar_is_not_judged_without_envoy() -> None:
-    assert report.verdict(report.rows(PLAN, [sample("milliroute", 0, 30.0)]))[0] is None
+@pytest.mark.parametrize("scenario", H2_SCENARIOS, ids=lambda scenario: scenario.name)
+def test_bar_over_http_2_is_met_at_nine_tenths_of_envoy_and_missed_above(scenario: H2Scenario) -> None:
+    assert verdicts(scenario, milliroute=45.0, envoy=50.0)[0] is True
+    assert verdicts(scenario, milliroute=45.1, envoy=50.0)[0] is False
+
+
+def test_grpc_scenarios_have_a_bar_against_grpc_aio_as_well() -> None:
+    assert verdicts(UNARY, milliroute=35.0, envoy=50.0, grpc_aio=100.0) == [True, True]
+    assert verdicts(UNARY, milliroute=35.1, envoy=50.0, grpc_aio=100.0) == [True, False]
+
+
+def test_bar_is_not_judged_without_its_reference() -> None:
+    assert verdicts(SCENARIOS[0], milliroute=30.0) == [None]
+    assert verdicts(UNARY, milliroute=30.0, envoy=50.0) == [True, None]
+
+
+def test_peer_that_does_not_speak_a_scenario_is_shown_as_such() -> None:
+    made = Outcome([sample("envoy", 0, 50.0, scenario="h2-16")], {"envoy": "1", "nginx": "2"}, {}, {})
+    lines = report.text(Plan(peers.ALL, H2_SCENARIOS[:1], 1, 1000), made, {}).splitlines()
+    assert "nginx              N/A: it does not speak h2 on both sides" in lines
 
 
 def test_absent_peers_and_failures_are_named() -> None:
@@ -57,9 +83,14 @@ def test_document_is_strict_json_and_holds_every_sample() -> None:
     assert read["rows"][0]["summary"]["cpu_us"] == {"median": 55.0, "low": 50.0, "high": 60.0}
 
 
+def test_scenario_goes_to_those_who_speak_it_only() -> None:
+    entrants = [Entrant(peers.ALL[0], peers.Running({"h1": 1, "h2": 2}, (), ())), Entrant(peers.ALL[3], H1_ONLY)]
+    order = [(one.name, entrant.peer.name) for _, one, entrant in turns(1, [SCENARIOS[0], *H2_SCENARIOS[:1]], entrants)]
+    assert order == [("get", "milliroute"), ("get", "nginx"), ("h2-16", "milliroute")]
+
+
 def test_every_round_asks_everyone_and_begins_with_another() -> None:
-    running = peers.Running(1, (), ())
-    entrants = [Entrant(peer, running) for peer in peers.ALL[:3]]
+    entrants = [Entrant(peer, H1_ONLY) for peer in peers.ALL[:3]]
     order = [(number, entrant.peer.name) for number, _, entrant in turns(2, SCENARIOS[:1], entrants)]
     assert order == [
         (0, "milliroute"),

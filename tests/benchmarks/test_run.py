@@ -37,6 +37,28 @@ def test_run_measures_the_references_and_leaves_nothing_behind() -> None:
     assert not [one for one in set(Path("/proc").glob("[0-9]*")) - before if is_child(one)]
 
 
+@pytest.mark.slow
+def test_grpc_rows_go_through_the_usual_python_way_too() -> None:
+    words = [
+        "--peers",
+        "grpc-aio,direct",
+        "--scenarios",
+        "grpc-unary,grpc-stream",
+        "--rounds",
+        "1",
+        "--requests",
+        "400",
+    ]
+    outcome = run(plan_of(parser().parse_args(words)), machine.Cores(frozenset(), frozenset()), lambda line: None)
+    assert [(s.peer, s.scenario, s.requests, s.failed) for s in outcome.samples] == [
+        ("grpc-aio", "grpc-unary", 280, 0),
+        ("direct", "grpc-unary", 280, 0),
+        ("grpc-aio", "grpc-stream", 16, 0),
+        ("direct", "grpc-stream", 16, 0),
+    ]
+    assert set(outcome.samples[0].by_backend) == {"stable", "canary"}
+
+
 def is_child(process: Path) -> bool:
     """Whether it is a child of ours."""
     try:

@@ -9,17 +9,18 @@ import uvloop
 from benchmarks import session as sessions
 from benchmarks.backend import BackendConnection, answers, serve
 from benchmarks.scenario import SCENARIOS, Scenario
-from benchmarks.session import LoadResult, Session
+from benchmarks.session import H1Session, LoadResult
 
 SMALL = SCENARIOS[0]
 
 
 async def send_to_backend(scenario: Scenario, requests: int) -> list[LoadResult]:
     """Two batches over one session to one backend."""
+    made = answers("canary")
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     port: asyncio.Future[int] = loop.create_future()
-    serving = loop.create_task(serve("canary", port.set_result, stopped))
-    session = Session(scenario)
+    serving = loop.create_task(serve(lambda: BackendConnection(made), port.set_result, stopped))
+    session = H1Session(scenario)
     await session.open("127.0.0.1", await port)
     results = [await session.send(requests), await session.send(requests)]
     session.close()
@@ -32,7 +33,7 @@ async def send_to(make: Callable[[], asyncio.Protocol], requests: int) -> LoadRe
     """One batch to a server of any protocol."""
     server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
     async with server:
-        session = Session(SMALL)
+        session = H1Session(SMALL)
         await session.open(*server.sockets[0].getsockname())
         result = await session.send(requests)
         session.close()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from milliroute.control import endpoints, names
 from milliroute.control.index import Index, title
-from milliroute.control.model import Match, Sticky, TrafficSplit
+from milliroute.control.model import Match, Sticky, TrafficPolicy, TrafficSplit
 from milliroute.control.quantity import MICRO
 from milliroute.control.ramp import Ramp, weights
 from milliroute.control.views import (
@@ -90,7 +90,7 @@ class _Backends:
     def __init__(self, index: Index, namespace: str, port: int | None) -> None:
         self.views: list[BackendView] = []
         self.warnings: list[str] = []
-        self._index = index
+        self.index = index
         self._namespace = namespace
         self._port = port
         self._positions: dict[str, int] = {}
@@ -98,7 +98,7 @@ class _Backends:
     def position(self, key: str) -> int:
         found = self._positions.get(key)
         if found is None:
-            view, warning = endpoints.backend(self._index, key, self._namespace, self._port)
+            view, warning = endpoints.backend(self.index, key, self._namespace, self._port)
             found = self._positions[key] = len(self.views)
             self.views.append(view)
             self.warnings += [warning] if warning else []
@@ -128,7 +128,8 @@ def _own_route(index: Index, host: str, split: TrafficSplit | None, table: _Back
     service = index.services.get(host)
     weight = WeightView(table.position(host), MICRO, "1")
     apex = service.name if service else split.apex if split else host
-    return RouteView(SplitView(name="", weights=(weight,), source=service.origin.short if service else "", apex=apex))
+    source = service.origin.short if service else ""
+    return RouteView(SplitView("", (weight,), source=source, apex=apex, policy=_policy(index, host)))
 
 
 def _split_view(split: TrafficSplit, ramp: Ramp | None, table: _Backends) -> SplitView:
@@ -144,7 +145,14 @@ def _split_view(split: TrafficSplit, ramp: Ramp | None, table: _Backends) -> Spl
         strict_empty_leaf=split.strict_empty_leaf,
         source=split.origin.short,
         apex=split.apex,
+        policy=split.policy or _policy(table.index, names.canonical(split.apex, split.namespace)),
     )
+
+
+def _policy(index: Index, host: str) -> TrafficPolicy | None:
+    """Of the apex's Service, for what has none of its own."""
+    service = index.services.get(host)
+    return service.policy if service else None
 
 
 def _ramp_view(ramp: Ramp, leaves: list[str]) -> RampView:

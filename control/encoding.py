@@ -6,6 +6,7 @@ is no decision here; anything that needs one belongs to `snapshot`.
 
 from milliroute.control.api import destination_pb2 as pb
 from milliroute.control.hub import Stamp
+from milliroute.control.model import FailureAccrual, TrafficPolicy
 from milliroute.control.views import (
     AuthorityView,
     BackendView,
@@ -52,6 +53,34 @@ def _backend(view: BackendView) -> pb.Backend:
         app_protocol=view.app_protocol,
         is_missing=view.is_missing,
         endpoints=[_endpoint(endpoint) for endpoint in view.endpoints],
+        tls=pb.UpstreamTls(sni=view.tls.sni, ca_file=view.tls.ca_file) if view.tls else None,
+        accrual=_accrual(view.accrual) if view.accrual else None,
+    )
+
+
+def _accrual(accrual: FailureAccrual) -> pb.FailureAccrual:
+    return pb.FailureAccrual(
+        max_failures=accrual.max_failures,
+        min_penalty_ms=accrual.min_penalty_ms,
+        max_penalty_ms=accrual.max_penalty_ms,
+        jitter_percent=accrual.jitter_percent,
+        success_rate_percent=accrual.success_rate_percent,
+        window_ms=accrual.window_ms,
+        min_requests=accrual.min_requests,
+        max_out_percent=accrual.max_out_percent,
+    )
+
+
+def _policy(policy: TrafficPolicy) -> pb.Policy:
+    return pb.Policy(
+        retry_statuses=[pb.StatusRange(first=first, last=last) for first, last in policy.retry_statuses],
+        retry_grpc=policy.retry_grpc,
+        retry_limit=policy.retry_limit,
+        retry_methods=policy.retry_methods,
+        try_timeout_ms=policy.try_timeout_ms,
+        request_timeout_ms=policy.request_timeout_ms,
+        response_timeout_ms=policy.response_timeout_ms,
+        idle_timeout_ms=policy.idle_timeout_ms,
     )
 
 
@@ -77,6 +106,7 @@ def _split(view: SplitView) -> pb.Split:
         strict_empty_leaf=view.strict_empty_leaf,
         source=view.source,
         apex=view.apex,
+        policy=_policy(view.policy) if view.policy else None,
     )
 
 

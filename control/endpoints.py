@@ -8,6 +8,7 @@ resolves for itself; hand-written slices without names are found by number.
 from collections.abc import Iterator
 
 from milliroute.control.index import Index
+from milliroute.control.manifest.encryption import speaks_tls
 from milliroute.control.model import EndpointSlice, Service, ServicePort, SliceEndpoint
 from milliroute.control.views import BackendView, EndpointView
 
@@ -58,6 +59,8 @@ def backend(index: Index, key: str, namespace: str, port: int | None) -> tuple[B
         port=chosen.port,
         app_protocol=chosen.app_protocol,
         endpoints=tuple(found.values()),
+        tls=service.tls if speaks_tls(chosen.app_protocol) else None,
+        accrual=service.accrual,
     )
     return view, ""
 

@@ -48,6 +48,38 @@ class Sticky:
 
 
 @dataclass(frozen=True, slots=True)
+class TrafficPolicy:
+    """Retries and timeouts; times in milliseconds, 0: none of ours. `retry_statuses` are (first, last);
+    `retry_methods` go beyond the idempotent ones, `*` is all.
+    """
+
+    retry_statuses: tuple[tuple[int, int], ...] = ()
+    retry_grpc: tuple[int, ...] = ()
+    retry_limit: int = 1
+    retry_methods: tuple[str, ...] = ()
+    try_timeout_ms: int = 0
+    request_timeout_ms: int = 0
+    response_timeout_ms: int = 0
+    idle_timeout_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FailureAccrual:
+    """When endpoints that fail are left out; Linkerd's defaults. `max_failures` 0: those in a row do not matter;
+    `success_rate_percent` 0: nor does their share. `max_out_percent`: of a Service's endpoints at one time.
+    """
+
+    max_failures: int = 7
+    min_penalty_ms: int = 1000
+    max_penalty_ms: int = 60_000
+    jitter_percent: int = 50
+    success_rate_percent: int = 80
+    window_ms: int = 10_000
+    min_requests: int = 5
+    max_out_percent: int = 100
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficSplit:
     """split.smi-spec.io TrafficSplit of any version; `matches` are (kind, name) of the referenced groups."""
 
@@ -61,6 +93,7 @@ class TrafficSplit:
     sticky: Sticky | None = None
     ramp_ms: int = 0  # 0: weights hold at once
     strict_empty_leaf: bool = False
+    policy: TrafficPolicy | None = None
     origin: Origin = NOWHERE
 
 
@@ -103,6 +136,14 @@ class ServicePort:
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamTls:
+    """How the endpoints of a port that speaks TLS are verified; `ca_file` "": by the authorities of the system."""
+
+    sni: str
+    ca_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """v1 Service, TCP ports only; no ports at all means that it takes any (`--backend`, headless)."""
 
@@ -111,6 +152,9 @@ class Service:
     ports: tuple[ServicePort, ...] = ()
     external_name: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict)
+    policy: TrafficPolicy | None = None
+    accrual: FailureAccrual | None = None
+    tls: UpstreamTls | None = None  # of those ports that speak it
     origin: Origin = NOWHERE
 
 

@@ -6,6 +6,8 @@ change need not be sent again. Weights are micro-units (1e-6), times are unix mi
 
 from dataclasses import dataclass
 
+from milliroute.control.model import FailureAccrual, TrafficPolicy, UpstreamTls
+
 
 @dataclass(frozen=True, slots=True)
 class EndpointView:
@@ -22,6 +24,8 @@ class BackendView:
     app_protocol: str = ""
     is_missing: bool = False
     endpoints: tuple[EndpointView, ...] = ()
+    tls: UpstreamTls | None = None
+    accrual: FailureAccrual | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class SplitView:
     strict_empty_leaf: bool = False
     source: str = ""
     apex: str = ""
+    policy: TrafficPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)

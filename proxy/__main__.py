@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from typing import TypeVar, cast
 
 from milliroute.proxy import config as defaults
-from milliroute.proxy.config import Codec, HostPort, Listener, ProxyConfig, Timeouts, parse_host_port, parse_listener
+from milliroute.proxy.config import (
+    Codec,
+    H2Config,
+    HostPort,
+    Listener,
+    ProxyConfig,
+    Timeouts,
+    TlsFiles,
+    parse_host_port,
+    parse_listener,
+)
 from milliroute.proxy.errors import ConfigError
 from milliroute.proxy.logs import LEVELS, configure_logs
 
@@ -37,6 +47,7 @@ class Flag:
         return "MILLIROUTE_" + self.name.upper().replace("-", "_")
 
 
+_H2 = H2Config()
 FLAGS = (
     Flag("destination", "ADDRESS", None, "control service: HOST:PORT or unix:PATH"),
     Flag("listen", "HOST:PORT[=APEX]", None, "where to take requests; may be given again", is_repeated=True),
@@ -51,6 +62,14 @@ FLAGS = (
     Flag("stream-idle-timeout-s", "S", str(defaults.DEFAULT_STREAM_IDLE_S), "between parts of an answer; 0: no limit"),
     Flag("header-timeout-s", "S", str(defaults.DEFAULT_HEADER_TIMEOUT_S), "for a request's head"),
     Flag("idle-timeout-s", "S", str(defaults.DEFAULT_IDLE_TIMEOUT_S), "between requests of one connection"),
+    Flag("h2-max-age-s", "S", str(defaults.DEFAULT_H2_MAX_AGE_S), "new streams on one connection; 0: no limit"),
+    Flag("h2-max-streams", "N", str(_H2.max_streams), "requests at once on one HTTP/2 client connection"),
+    Flag("h2-stream-window-bytes", "N", str(_H2.stream_window_bytes), "of a body, not yet passed on, in memory"),
+    Flag("h2-connection-window-bytes", "N", str(_H2.connection_window_bytes), "the same for one connection"),
+    Flag("h2-resets-per-s", "N", str(_H2.resets_per_s), "streams a client may reset; above: GOAWAY"),
+    Flag("h2-control-frames-per-s", "N", str(_H2.control_frames_per_s), "PING and the like; above: GOAWAY"),
+    Flag("tls-cert", "FILE", "", "certificate of the listeners, in PEM; with it they speak TLS only"),
+    Flag("tls-key", "FILE", "", "its private key, in PEM"),
     Flag("log-level", "|".join(LEVELS), "info", "what to log"),
     Flag("lifeline-fd", "FD", "-1", "drain when this inherited pipe ends; set by `milliroute run`"),
     Flag("state-dir", "DIR", "", "keep the last tables here, to serve after a restart without the control service"),
@@ -77,8 +96,10 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         namespace=_last(given["namespace"]),
         grace_s=_convert("grace-s", given["grace-s"], _seconds),
         timeouts=_timeouts(given),
+        h2=_h2(given),
         state_dir=_last(given["state-dir"]),
         lifeline_fd=_convert("lifeline-fd", given["lifeline-fd"], _descriptor),
+        tls=_tls(_last(given["tls-cert"]), _last(given["tls-key"])),
     )
     _check_listeners(config.listeners)
     return Options(config, _convert("log-level", given["log-level"], _one_of(*LEVELS)))
@@ -161,7 +182,39 @@ def _timeouts(given: Mapping[str, list[str]]) -> Timeouts:
         stream_idle_s=_convert("stream-idle-timeout-s", given["stream-idle-timeout-s"], _seconds),
         header_s=_convert("header-timeout-s", given["header-timeout-s"], _seconds),
         idle_s=_convert("idle-timeout-s", given["idle-timeout-s"], _seconds),
+        h2_max_age_s=_convert("h2-max-age-s", given["h2-max-age-s"], _seconds),
     )
+
+
+def _tls(cert: str, key: str) -> TlsFiles | None:
+    """Whether the files are good is for launch to see, before anything listens."""
+    if bool(cert) != bool(key):
+        given, missing = ("cert", "key") if cert else ("key", "cert")
+        raise ConfigError(f"--tls-{given}: saw it without --tls-{missing}, wanted both or none")
+    return TlsFiles(cert, key) if cert else None
+
+
+def _h2(given: Mapping[str, list[str]]) -> H2Config:
+    def number(name: str, least: int, most: int) -> int:
+        return _convert(name, given[name], _whole(least, most))
+
+    # RFC 9113 sections 6.5.2 and 6.9.1; no window may be below the protocol's initial one.
+    return H2Config(
+        max_streams=number("h2-max-streams", 1, 2**31 - 1),
+        stream_window_bytes=number("h2-stream-window-bytes", 65_535, 2**31 - 1),
+        connection_window_bytes=number("h2-connection-window-bytes", 65_535, 2**31 - 1),
+        resets_per_s=number("h2-resets-per-s", 1, 1_000_000),
+        control_frames_per_s=number("h2-control-frames-per-s", 1, 1_000_000),
+    )
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 11 and least <= int(text) <= most):
+            raise ConfigError(f"saw {text!r}, wanted a number from {least} to {most}")
+        return int(text)
+
+    return convert
 
 
 def _seconds(text: str) -> float:

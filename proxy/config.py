@@ -26,6 +26,9 @@ DEFAULT_STREAM_IDLE_S = 300.0
 DEFAULT_IDLE_TIMEOUT_S = 60.0
 # Linkerd: H1 pool idle 3 s; an upstream connection unused this long is closed by us, before the backend does.
 DEFAULT_POOL_IDLE_S = 3.0
+# gRPC's MAX_CONNECTION_AGE, for which its guide names minutes: HTTP/2 connections live long, and whoever balances
+# connections can only spread new ones. An older one takes no new streams; 0 is never.
+DEFAULT_H2_MAX_AGE_S = 600.0
 # Linkerd: profile discovery initial timeout 3 s; a request for a name that got no answer is refused after it.
 DEFAULT_DISCOVERY_TIMEOUT_S = 3.0
 
@@ -48,6 +51,14 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Paths of PEM files: the certificate with those between it and its authority, and its key, not encrypted."""
+
+    cert: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Timeouts:
     connect_s: float = DEFAULT_CONNECT_TIMEOUT_S
     response_s: float = DEFAULT_RESPONSE_TIMEOUT_S
@@ -56,12 +67,29 @@ class Timeouts:
     stream_idle_s: float = DEFAULT_STREAM_IDLE_S
     pool_idle_s: float = DEFAULT_POOL_IDLE_S
     discovery_s: float = DEFAULT_DISCOVERY_TIMEOUT_S
+    h2_max_age_s: float = DEFAULT_H2_MAX_AGE_S
+
+
+@dataclass(frozen=True, slots=True)
+class H2Config:
+    """Of each HTTP/2 connection; codec/h2_limits.py says where the other defaults come from.
+
+    stream_window_bytes: four times linkerd2-proxy's; Envoy's 16 MiB would be no bound. A body of 1 MiB costs half the
+    CPU it does with 64 KiB (measured), and the connection window still bounds what one client can make us hold.
+    The rates are what a client may keep up of stream resets, and of control frames beyond those that useful ones earn.
+    """
+
+    max_streams: int = 100
+    stream_window_bytes: int = 256 * 1024
+    connection_window_bytes: int = 1024 * 1024
+    resets_per_s: int = 20
+    control_frames_per_s: int = 100
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyConfig:
     """destination: "HOST:PORT" or "unix:PATH", as grpc takes it. admin None: no admin listener. lifeline_fd: the proxy
-    drains when it reads the end of this inherited pipe; -1 for none.
+    drains when it reads the end of this inherited pipe; -1 for none. tls: of all listeners; None: they take plain text.
     """
 
     proxy_id: str
@@ -73,8 +101,10 @@ class ProxyConfig:
     namespace: str = "default"
     grace_s: float = DEFAULT_GRACE_S
     timeouts: Timeouts = Timeouts()
+    h2: H2Config = H2Config()
     state_dir: str = ""
     lifeline_fd: int = -1
+    tls: TlsFiles | None = None
 
 
 def parse_host_port(text: str) -> HostPort:

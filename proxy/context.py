@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
+from milliroute.proxy.deadlines import TICK_S, Deadlines
 from milliroute.proxy.dialer import Dialer
 from milliroute.proxy.errors import NoBackend, NoRoute, ProxyError
 from milliroute.proxy.message import ResponseHead
@@ -44,6 +45,9 @@ class Client(Protocol):
     def abort(self) -> None:
         """The response broke in the middle: the client must not take it for whole."""
 
+    def break_off(self, error: ProxyError) -> None:
+        """The same by our own decision, and said so where the protocol can: a gRPC response ends with its status."""
+
     def pause_request(self) -> None: ...
 
     def resume_request(self) -> None: ...
@@ -69,10 +73,28 @@ class Parked(Protocol):
     def resume_routing(self) -> None: ...
 
 
+class Expiring(Protocol):
+    """A request with a deadline."""
+
+    def expire(self) -> None: ...
+
+
 class Context:
     """What all exchanges of a worker share."""
 
-    __slots__ = ("ask", "dialer", "errors", "is_draining", "loop", "now", "parked", "router", "tcp")
+    __slots__ = (
+        "_deadlines",
+        "_is_ticking",
+        "ask",
+        "dialer",
+        "errors",
+        "is_draining",
+        "loop",
+        "now",
+        "parked",
+        "router",
+        "tcp",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, router: Router, dialer: Dialer, ask: Callable[[bytes], None]):
         self.loop = loop
@@ -84,6 +106,28 @@ class Context:
         self.is_draining = False
         self.now = monotonic()  # coarse: set by the sweep, good enough for idle times
         self.parked: dict[bytes, dict[Parked, None]] = {}  # by authority, in order of arrival
+        self._deadlines: Deadlines[Expiring] = Deadlines()
+        self._is_ticking = False
+
+    def set_deadline(self, exchange: Expiring, timeout_s: float | None) -> int:
+        """Returns what drop_deadline needs; 0 for a request without one."""
+        if timeout_s is None:
+            return 0
+        if not self._is_ticking:
+            self._is_ticking = True
+            self.loop.call_later(TICK_S, self._tick)
+        return self._deadlines.add(monotonic() + timeout_s, exchange)
+
+    def drop_deadline(self, slot: int, exchange: Expiring) -> None:
+        self._deadlines.discard(slot, exchange)
+
+    def _tick(self) -> None:
+        """Only while there are deadlines: an idle worker sleeps."""
+        self._is_ticking = bool(self._deadlines)
+        if self._is_ticking:
+            self.loop.call_later(TICK_S, self._tick)
+            for exchange in self._deadlines.due(monotonic()):
+                exchange.expire()
 
     def park(self, exchange: "Parked", authority: bytes) -> None:
         """Until the agent has answered, or the sweep finds that it took too long."""

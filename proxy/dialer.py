@@ -4,18 +4,23 @@ An exchange is a Receiver; what carries its request (an HTTP/1 connection, a str
 """
 
 import asyncio
-from collections.abc import Coroutine, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from milliroute.proxy.codec.h1 import CODECS
-from milliroute.proxy.config import Codec, Timeouts
+from milliroute.proxy.config import Codec, H2Config, Timeouts
 from milliroute.proxy.errors import ConnectFailed, ProxyError
 from milliroute.proxy.message import RequestHead, ResponseHead
 from milliroute.proxy.metrics import TcpSeries
 from milliroute.proxy.outbox import Outbox
+from milliroute.proxy.table import Endpoint
 
 if TYPE_CHECKING:
     from milliroute.proxy.codec.hpack_static import Field
+    from milliroute.proxy.tls import ClientContexts
+    from milliroute.proxy.tls_link import TlsLink
+
+P = TypeVar("P", bound=asyncio.Protocol)
 
 
 class Receiver(Protocol):
@@ -45,7 +50,10 @@ class Receiver(Protocol):
 
 
 class Carrier(Protocol):
-    """is_reused: its connection has served before, so its end may cross a request."""
+    """is_h2: by the version of HTTP. is_reused: its connection has served before, so its end may cross a request."""
+
+    @property
+    def is_h2(self) -> bool: ...
 
     is_reused: bool
     is_paused: bool
@@ -86,10 +94,18 @@ class Pool(Protocol):
 class Dialer:
     """What all pools of a worker share."""
 
-    __slots__ = ("codec", "codec_name", "loop", "outbox", "pools", "tasks", "tcp", "timeouts")
+    __slots__ = ("_contexts", "codec", "codec_name", "h2", "loop", "outbox", "pools", "tasks", "tcp", "timeouts")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, codec: Codec, timeouts: Timeouts, tcp: TcpSeries) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        codec: Codec,
+        timeouts: Timeouts,
+        tcp: TcpSeries,
+        h2: H2Config = H2Config(),  # noqa: B008  # a frozen value
+    ) -> None:
         self.loop = loop
+        self.h2 = h2
         self.codec_name = codec
         self.codec = CODECS[codec]
         self.outbox = Outbox(loop)
@@ -97,12 +113,35 @@ class Dialer:
         self.tcp = tcp
         self.pools: set[Swept] = set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self._contexts: ClientContexts | None = None  # of TLS, once a backend speaks it
 
     def spawn(self, coroutine: Coroutine[None, None, None]) -> None:
         """Keeps a reference while it runs; only for what is rare, such as a new connection."""
         task = self.loop.create_task(coroutine)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+    async def dial(self, endpoint: Endpoint, make: Callable[[], P]) -> P:
+        """A connection for one HTTP/1 request at a time; the caller limits the time. Raises OSError, and ValueError or
+        OverflowError for an address that cannot be one."""
+        if endpoint.tls is not None:
+            return (await self.secure(endpoint, offers_h2=False)).hand_to(make())
+        _, protocol = await self.loop.create_connection(make, endpoint.host, endpoint.port)
+        return protocol
+
+    async def secure(self, endpoint: Endpoint, *, offers_h2: bool) -> "TlsLink":
+        """To an endpoint that speaks TLS; the link's alpn says which version of HTTP. Raises as `dial` does."""
+        # Here, because a worker without TLS need not carry it.
+        from milliroute.proxy import tls, tls_link
+
+        wanted = endpoint.tls
+        assert wanted is not None
+        if self._contexts is None:
+            self._contexts = tls.ClientContexts()
+        context = self._contexts.get(wanted.ca_file, offers_h2=offers_h2)
+        return await tls_link.connect(
+            self.loop, endpoint.host, endpoint.port, context, wanted.sni, self.timeouts.idle_s
+        )
 
     def sweep(self) -> None:
         """Called once every half of pool_idle_s: closes what has been idle since the call before the last."""

@@ -14,8 +14,8 @@ from milliroute.proxy.codec.h1 import H1Codec
 from milliroute.proxy.codec.h1_body import Body, CloseBody, encode_chunk, encode_last_chunk
 from milliroute.proxy.codec.h1_scan import without
 from milliroute.proxy.context import ClientConnection, Context
-from milliroute.proxy.detection import is_h2_preface
-from milliroute.proxy.errors import ClientTimeout, ProtocolError, ProxyError, RequestRefused
+from milliroute.proxy.detection import is_declared_http, is_declared_opaque, is_h2_preface, is_opaque, may_be_opaque
+from milliroute.proxy.errors import ClientTimeout, NoRoute, ProtocolError, ProxyError, RequestRefused
 from milliroute.proxy.exchange import Exchange
 from milliroute.proxy.message import CHUNKED, UNTIL_CLOSE, ResponseHead, with_close
 from milliroute.proxy.replies import error_reply
@@ -54,6 +54,7 @@ class Downstream(asyncio.Protocol):
         "_is_lingering",
         "_is_paused",
         "_is_serving",
+        "_is_tls",
         "_is_tunnel",
         "_is_write_paused",
         "_must_close",
@@ -79,6 +80,7 @@ class Downstream(asyncio.Protocol):
         self._is_paused = False
         self._is_write_paused = False
         self._is_serving = False
+        self._is_tls = False
         self._is_tunnel = False
         self._pending = b""
         self._exchange: Exchange | None = None
@@ -94,16 +96,23 @@ class Downstream(asyncio.Protocol):
             self._client_ip = str(peer[0]) if peer else "unknown"
         return self._client_ip
 
+    def expect_http1(self) -> None:
+        """The client has said so by ALPN: anything else is refused."""
+        self._is_first = False
+
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are asyncio.Transport by behaviour only.
         self._transport = cast("asyncio.Transport", transport)
+        self._is_tls = transport.get_extra_info("ssl_object") is not None
         self._connections.add(self)
         self._tcp.opened += 1
         self._tcp.open_now += 1
         context = self._context
         self.deadline_s = context.now + (DRAIN_IDLE_S if context.is_draining else context.dialer.timeouts.idle_s)
+        if self._apex and is_declared_opaque(self._app_protocols()):
+            self._become_opaque(b"")  # the server may speak first
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
@@ -126,7 +135,7 @@ class Downstream(asyncio.Protocol):
         elif self._pending:
             self._pending += data
             # A head drip-fed byte by byte is looked at once a line, not once a byte.
-            if b"\n" in data or len(self._pending) > MAX_PENDING_BYTES // 2:
+            if may_be_opaque(data) or len(self._pending) > MAX_PENDING_BYTES // 2:
                 self._serve(self._pending)
         else:
             self._serve(data)
@@ -135,10 +144,10 @@ class Downstream(asyncio.Protocol):
         exchange = self._exchange
         if self._is_tunnel and exchange is not None:
             exchange.request_eof()
-            return True
+            return not self._is_tls
         waits_for_client = exchange is None and not (self._pending and self._is_write_paused)
-        if waits_for_client or self._body is not None:
-            return False  # no request, or one that will never be whole
+        if waits_for_client or self._body is not None or self._is_tls:
+            return False  # no request, or one that will never be whole; and TLS knows no half of a connection
         self._is_half_closed = True
         return True
 
@@ -165,11 +174,8 @@ class Downstream(asyncio.Protocol):
             try:
                 parsed = self._codec.request(data)
             except RequestRefused as exc:
-                if self._is_first and (is_h2 := is_h2_preface(data)) is not False:
-                    if is_h2:
-                        self._become_h2(data)
-                    break
-                self._refuse(exc)
+                if not (self._is_first and self._is_other_protocol(data)):
+                    self._refuse(exc)
                 break
             if parsed is None:
                 if not self._pending:
@@ -177,6 +183,8 @@ class Downstream(asyncio.Protocol):
                 break
             self._is_first = False
             head, end = parsed
+            if self._is_tls:
+                head.is_https = True
             exchange = self._exchange = Exchange(self._context, self, head, self._apex)
             self._must_close = head.wants_close
             data = data[end:]
@@ -193,6 +201,39 @@ class Downstream(asyncio.Protocol):
         self._is_serving = False
         if self._is_half_closed and self._exchange is None:
             self._transport.close()  # the rest of this head will never come
+
+    def _is_other_protocol(self, data: bytes) -> bool:
+        """data: the first bytes, no HTTP/1; False where they are to be refused, else they go to whom they are for."""
+        is_other = is_h2_preface(data)
+        if is_other:
+            self._become_h2(data)
+        elif is_other is False and self._apex:
+            is_other = is_opaque(data)
+            if is_other:
+                return self._become_opaque(data)
+        if is_other is None and not self._pending:
+            self.deadline_s = self._context.now + self._context.dialer.timeouts.header_s
+        return is_other is not False
+
+    def _become_opaque(self, data: bytes) -> bool:
+        """data: all that came; False, and nothing done, where HTTP was agreed on or the apex is known to speak it."""
+        tls = self._transport.get_extra_info("ssl_object")
+        if is_declared_http(self._app_protocols()) or (tls is not None and tls.selected_alpn_protocol()):
+            return False
+        # Here, because a worker whose clients speak HTTP need not carry it.
+        from milliroute.proxy.opaque import Tunnel
+
+        self._connections.discard(self)
+        Tunnel(self._context, self._apex, self._connections).begin(self._transport, data)
+        return True
+
+    def _app_protocols(self) -> list[str]:
+        """Of every backend of the apex; none while it is not known."""
+        try:
+            found = self._context.router.find(self._apex)
+        except NoRoute:
+            return []
+        return [backend.state.app_protocol for backend in found.backends] if found else []
 
     def _become_h2(self, data: bytes) -> None:
         """Prior knowledge (RFC 9113 section 3.3); data: all that came, the preface first."""
@@ -246,6 +287,8 @@ class Downstream(asyncio.Protocol):
         if exchange is None:
             if now >= self.deadline_s:
                 self._give_up(now)
+            elif self._is_fresh_and_silent() and is_declared_opaque(self._app_protocols()):
+                self._become_opaque(b"")  # it was not known when the connection was made
         elif self._body is None or self._is_paused or self._awaits_continue:
             # Nothing is asked of the client but to read.
             if self._body is None and self._is_write_paused and now >= self.deadline_s:
@@ -257,6 +300,10 @@ class Downstream(asyncio.Protocol):
                 self.abort()
             else:
                 exchange.refuse(ClientTimeout(f"request body stood still for {BODY_IDLE_S:g} s"))
+
+    def _is_fresh_and_silent(self) -> bool:
+        is_fresh = self._is_first and self._apex != b"" and not (self._pending or self._is_lingering)
+        return is_fresh and not self._transport.is_closing()
 
     def _give_up(self, now: float) -> None:
         """The deadline has passed and there is no exchange."""
@@ -350,6 +397,9 @@ class Downstream(asyncio.Protocol):
         self._transport.abort()
         if exchange is not None:
             exchange.abandon()
+
+    def break_off(self, error: ProxyError) -> None:
+        self.abort()
 
     def pause_request(self) -> None:
         self._pause()

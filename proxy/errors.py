@@ -12,7 +12,8 @@ ProxyError
 ├── ClientTimeout         408
 ├── UpstreamFailed        502: the connection broke in the middle of an exchange
 ├── UpstreamTimeout       504
-└── ConfigError           argv, environment: exit code 2; a listener that can't be had: exit code 1
+│   └── DeadlinePassed    the client's own deadline
+└── ConfigError           argv, environment: exit code 2; a listener or a file that can't be had: exit code 1
 """
 
 from enum import Enum
@@ -143,9 +144,19 @@ class UpstreamTimeout(ProxyError):
     source = Source.UPSTREAM
 
 
+class DeadlinePassed(UpstreamTimeout):
+    """The client's own: grpc-timeout."""
+
+    label = "deadline"
+
+
 class ConfigError(Exception):
     exit_code = 2
 
 
 class ListenError(ConfigError):
+    exit_code = 1
+
+
+class TlsFileError(ConfigError):
     exit_code = 1

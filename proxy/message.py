@@ -17,7 +17,7 @@ class RequestHead:
     """host: lower case, with the port where one was sent; upgrade: b"" or b"websocket".
 
     wants_close: the client asked for it, or speaks HTTP/1.0; is_http10 clients get no chunks and no 1xx. is_h2: see
-    message_h2; its bodies come as payload and never as chunks.
+    message_h2; its bodies come as payload and never as chunks. is_https: it came by TLS, which no field of it says.
     """
 
     is_h2 = False
@@ -25,6 +25,7 @@ class RequestHead:
         "expects_continue",
         "host",
         "is_http10",
+        "is_https",
         "length",
         "method",
         "target",
@@ -41,6 +42,7 @@ class RequestHead:
         self.length = length
         self.wants_close = False
         self.is_http10 = False
+        self.is_https = False
         self.expects_continue = False
         self.upgrade = b""
 
@@ -49,6 +51,10 @@ class RequestHead:
 
     def h1_wire(self) -> bytes:
         return self.wire
+
+    def timeout_s(self) -> float | None:
+        """How long the client waits for the end of the response, where it says so: grpc-timeout, over HTTP/2 only."""
+        return None
 
 
 class ResponseHead:
@@ -68,6 +74,10 @@ class ResponseHead:
 
     def fields(self) -> Fields:
         return parse_fields(self.wire)
+
+    def value_of(self, name: bytes) -> bytes:
+        """Of the first field of this name, b"" without one."""
+        return next((value for found, value in self.fields() if found == name), b"")
 
     def h1_wire(self) -> bytes:
         return self.wire

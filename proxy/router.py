@@ -5,6 +5,7 @@ Authorities are kept as clients write them ("reviews:9080"), so that the request
 
 import random
 from collections.abc import Callable
+from typing import Protocol
 
 from milliroute.proxy import table
 from milliroute.proxy.errors import NoBackend, NoRoute
@@ -12,6 +13,11 @@ from milliroute.proxy.message import RequestHead
 from milliroute.proxy.metrics import LeafSeries
 from milliroute.proxy.state import AuthorityState
 from milliroute.proxy.table import AuthorityTable, Endpoint, Leaf, Split
+
+
+class Addressed(Protocol):
+    @property
+    def client_ip(self) -> str: ...
 
 
 class Router:
@@ -36,13 +42,10 @@ class Router:
             raise NoRoute("no such service")
         return found
 
-    def split_of(self, found: AuthorityTable, head: RequestHead) -> Split:
-        return found.only or found.split_for(head)
-
-    def leaf_of(self, split: Split, head: RequestHead, client_ip: str) -> Leaf:
-        """The leaf this request is for; raises NoBackend."""
+    def leaf_of(self, split: Split, head: RequestHead, client: Addressed) -> Leaf:
+        """The leaf this request is for; raises NoBackend. The client's address is asked for only where it decides."""
         pick = split.pick
-        leaf = split.leaves[pick()] if pick is not None else split.choose(head, client_ip, self._wall_clock())
+        leaf = split.leaves[pick()] if pick is not None else split.choose(head, client.client_ip, self._wall_clock())
         if leaf.balancer is None:
             raise NoBackend(f"{leaf.name} has no ready endpoint")
         return leaf

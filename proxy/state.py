@@ -13,13 +13,41 @@ class EndpointState(msgspec.Struct, frozen=True, array_like=True):
     labels: dict[str, str] = {}
 
 
+class AccrualState(msgspec.Struct, frozen=True, array_like=True):
+    """When endpoints that fail are left out. max_failures 0: those in a row do not matter; success_rate 0: nor that.
+
+    min_penalty_ms, max_penalty_ms, jitter: the backoff before a probe, doubled with each that fails (Linkerd's
+    defaults). max_out_percent: of a Service's endpoints, at most so many are out at one time.
+    """
+
+    max_failures: int = 7
+    min_penalty_ms: int = 1000
+    max_penalty_ms: int = 60_000
+    jitter_percent: int = 50
+    success_rate_percent: int = 0
+    window_ms: int = 10_000
+    min_requests: int = 5
+    max_out_percent: int = 100
+
+
+class TlsState(msgspec.Struct, frozen=True, array_like=True):
+    """sni: the name asked for and verified. ca_file: on the machine of the proxy; "" for the system's authorities."""
+
+    sni: str
+    ca_file: str = ""
+
+
 class BackendState(msgspec.Struct, frozen=True, array_like=True):
+    """tls: how its endpoints are spoken to; None: in plain text."""
+
     name: str
     namespace: str
     port: int = 0
     app_protocol: str = ""
     is_missing: bool = False
     endpoints: list[EndpointState] = []
+    tls: TlsState | None = None
+    accrual: AccrualState | None = None
 
 
 class HeaderMatchState(msgspec.Struct, frozen=True, array_like=True):
@@ -53,6 +81,21 @@ class StickyState(msgspec.Struct, frozen=True, array_like=True):
     client_ip: bool = False
 
 
+class PolicyState(msgspec.Struct, frozen=True, array_like=True):
+    """retry_statuses: (first, last) of HTTP statuses; retry_grpc: codes. retry_methods: beyond the idempotent ones, "*"
+    for all. Times are 0 where there is no limit; try and response both end one try before its response begins.
+    """
+
+    retry_statuses: list[tuple[int, int]] = []
+    retry_grpc: list[int] = []
+    retry_limit: int = 1
+    retry_methods: list[str] = []
+    try_timeout_ms: int = 0
+    request_timeout_ms: int = 0
+    response_timeout_ms: int = 0
+    idle_timeout_ms: int = 0
+
+
 class SplitState(msgspec.Struct, frozen=True, array_like=True):
     name: str
     weights: list[WeightState]
@@ -61,6 +104,7 @@ class SplitState(msgspec.Struct, frozen=True, array_like=True):
     strict_empty_leaf: bool = False
     source: str = ""
     apex: str = ""
+    policy: PolicyState | None = None
 
 
 class RouteState(msgspec.Struct, frozen=True, array_like=True):

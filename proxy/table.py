@@ -5,15 +5,18 @@ cycle, a ramp under way, an endpoint's load and connections. Pure; `Endpoint.poo
 """
 
 import random
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from milliroute.proxy import selector
+from milliroute.proxy.accrual import Accrual
 from milliroute.proxy.balancer import Balancer, EndpointLoad
+from milliroute.proxy.budget import RetryBudget
 from milliroute.proxy.errors import NoBackend, NoRoute
 from milliroute.proxy.matching import Matcher, sticky_key
 from milliroute.proxy.message import RequestHead
 from milliroute.proxy.metrics import LeafSeries
+from milliroute.proxy.policy import Policy
 from milliroute.proxy.ramp import RampPicker
 from milliroute.proxy.state import (
     AuthorityState,
@@ -22,6 +25,7 @@ from milliroute.proxy.state import (
     MatchState,
     RampState,
     SplitState,
+    TlsState,
     WeightState,
 )
 from milliroute.proxy.sticky import StickyTable
@@ -42,17 +46,22 @@ class Closable(Protocol):
 
 
 class Endpoint:
-    """One address of a backend. pool: the upstream connections, owned by the rim; None until the first use."""
+    """One address of a backend. pool: the upstream connections, owned by the rim; None until the first use. tls: None
+    for plain text. accrual: None where failures are not counted. backend: the one it stands in now.
+    """
 
-    __slots__ = ("host", "labels", "load", "pool", "pool_h2", "port")
+    __slots__ = ("accrual", "backend", "host", "labels", "load", "pool", "pool_h2", "port", "tls")
+    backend: "Backend"
 
-    def __init__(self, state: EndpointState, now_s: float) -> None:
+    def __init__(self, state: EndpointState, now_s: float, tls: TlsState | None = None) -> None:
         self.host = state.host
         self.port = state.port
         self.labels = state.labels
         self.load = EndpointLoad(now_s)
         self.pool: Closable | None = None
         self.pool_h2: Closable | None = None
+        self.tls = tls
+        self.accrual: Accrual | None = None
 
     def close_pools(self) -> None:
         for pool in (self.pool, self.pool_h2):
@@ -64,20 +73,68 @@ class Endpoint:
 
 
 class Backend:
-    """A Service and its ready endpoints; balancer is None when there are none."""
+    """A Service and its ready endpoints. balancer: over those that are in; None when there are none. leaves: its places
+    in the splits of the table in force.
+    """
 
-    __slots__ = ("balancer", "endpoints", "state")
+    __slots__ = ("_rng", "balancer", "endpoints", "leaves", "out", "state")
 
     def __init__(self, state: BackendState, endpoints: Sequence[Endpoint], rng: random.Random) -> None:
         self.state = state
         self.endpoints = tuple(endpoints)
-        self.balancer = Balancer(self.endpoints, rng) if endpoints else None
+        self.leaves: list[Leaf] = []
+        self._rng = rng
+        for endpoint in endpoints:
+            accrual = endpoint.accrual
+            if state.accrual is None:
+                endpoint.accrual = None
+            elif accrual is None or accrual.state != state.accrual:
+                endpoint.accrual = Accrual(state.accrual, rng)
+        # Left out of the balancer for their failures.
+        self.out = {e for e in endpoints if e.accrual is not None and e.accrual.is_out}
+        self.balancer = self._balancer()
+
+    def enter(self, leaves: "Iterable[Leaf]") -> None:
+        """The table it stands in is in force from now on."""
+        self.leaves = [leaf for leaf in leaves if leaf.backend is self]
+        for endpoint in self.endpoints:
+            endpoint.backend = self
+
+    def leave_out(self, endpoint: Endpoint) -> bool:
+        """False where that may not be: too many are out, or no leaf of a split would be left."""
+        accrual = self.state.accrual
+        if accrual is None or endpoint not in self.endpoints:
+            return False
+        if (len(self.out) + 1) * 100 > accrual.max_out_percent * len(self.endpoints):
+            return False
+        is_last = len(self.endpoints) - len(self.out) == 1
+        if is_last and not all(leaf.split.has_other(leaf) for leaf in self.leaves):
+            return False
+        self.out.add(endpoint)
+        self._rebalance()
+        return True
+
+    def take_back(self, endpoint: Endpoint) -> None:
+        if endpoint in self.out:
+            self.out.discard(endpoint)
+            self._rebalance()
+
+    def _rebalance(self) -> None:
+        self.balancer = self._balancer()
+        for leaf in self.leaves:
+            leaf.balancer = self.balancer
+            leaf.split.reweigh()
+
+    def _balancer(self) -> Balancer[Endpoint] | None:
+        ready = [endpoint for endpoint in self.endpoints if endpoint not in self.out]
+        return Balancer(ready, self._rng) if ready else None
 
 
 class Leaf:
     """A backend in its place in a split, with the counters of that place."""
 
-    __slots__ = ("backend", "balancer", "is_h2", "name", "series")
+    __slots__ = ("backend", "balancer", "is_h2", "name", "series", "split")
+    split: "Split"
 
     def __init__(self, backend: Backend, series: LeafSeries) -> None:
         self.backend = backend
@@ -88,9 +145,24 @@ class Leaf:
 
 
 class Split:
-    """pick: an index into leaves, set while nothing but the weights decides; else `choose` must be asked."""
+    """pick: an index into leaves, set while nothing but the weights decides; else `choose` must be asked. policy: None
+    where its owner says nothing of retries and times.
+    """
 
-    __slots__ = ("_plain", "_ramp", "_rng", "_sticky", "_sticky_step", "leaves", "pick", "ramp", "state", "weights")
+    __slots__ = (
+        "_plain",
+        "_ramp",
+        "_rng",
+        "_sticky",
+        "_sticky_step",
+        "budget",
+        "leaves",
+        "pick",
+        "policy",
+        "ramp",
+        "state",
+        "weights",
+    )
 
     def __init__(self, state: SplitState, leaves: Sequence[Leaf], rng: random.Random) -> None:
         self.state = state
@@ -104,9 +176,15 @@ class Split:
         self._ramp: RampPicker | None = None
         self._sticky: StickyTable | None = None
         self._sticky_step = -1
+        self.policy = Policy(state.policy) if state.policy is not None else None
+        self.budget = RetryBudget()
+        for leaf in leaves:
+            leaf.split = self
 
     def start(self, previous: "Split | None", unix_s: float) -> None:
         """Takes over what the previous split of this name was doing, as far as the weights are the same."""
+        if previous is not None:
+            self.budget = previous.budget
         if previous is not None and previous.leaf_names() == self.leaf_names():
             is_same_ramp = previous.micro() == self.micro() and _is_same_ramp(previous.ramp, self.ramp)
             if is_same_ramp:
@@ -149,6 +227,20 @@ class Split:
         if not rest:
             return None
         return self._rng.choices([leaf for leaf, _ in rest], [w for _, w in rest])[0]
+
+    def has_other(self, leaf: Leaf) -> bool:
+        """Whether requests have somewhere to go without this leaf."""
+        pairs = zip(self.leaves, self.weights, strict=True)
+        return any(other is not leaf and weight and other.balancer is not None for other, weight in pairs)
+
+    def reweigh(self) -> None:
+        """A leaf has become empty, or is so no more, by the failures of its endpoints."""
+        self.weights = _effective(self.micro(), self.leaves, self.state)
+        self.pick, self._plain, self._sticky = None, None, None
+        if self._ramp is not None:
+            self._ramp = self._new_ramp(0.0)  # it is under way, or it would be gone
+        if self._ramp is None:
+            self._pick_plainly()
 
     def _pick_plainly(self) -> None:
         if self.state.sticky is None and any(self.weights):
@@ -248,6 +340,8 @@ def build(
         split.start(before.get(route.split.name), unix_s)
         routes.append(Route(route.matches, split))
     table.routes = tuple(routes)
+    for backend in table.backends:
+        backend.enter(leaf for route in routes for leaf in route.split.leaves)
     table.only = routes[0].split if routes and not state.routes[0].matches else None
     return table
 
@@ -264,8 +358,9 @@ def _backend_id(state: BackendState) -> tuple[str, str, int]:
 def _backend(state: BackendState, known: Backend | None, rng: random.Random, now_s: float) -> Backend:
     if known is not None and known.state == state:
         return known
-    old = {(e.host, e.port): e for e in known.endpoints} if known else {}
-    return Backend(state, [old.get((e.host, e.port)) or Endpoint(e, now_s) for e in state.endpoints], rng)
+    old = {(e.host, e.port, e.tls): e for e in known.endpoints} if known else {}
+    tls = state.tls
+    return Backend(state, [old.get((e.host, e.port, tls)) or Endpoint(e, now_s, tls) for e in state.endpoints], rng)
 
 
 def _effective(weights: Sequence[int], leaves: Sequence[Leaf], state: SplitState) -> list[int]:

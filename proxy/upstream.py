@@ -18,11 +18,12 @@ from milliroute.proxy.errors import (
     ProxyError,
     UpstreamFailed,
 )
-from milliroute.proxy.message import CHUNKED, RequestHead, ResponseHead
+from milliroute.proxy.message import CHUNKED, Fields, RequestHead, ResponseHead
 from milliroute.proxy.table import Endpoint
 
 if TYPE_CHECKING:
     from milliroute.proxy.codec.hpack_static import Field
+    from milliroute.proxy.tls_link import TlsLink
 
 # Envoy answers 502 to a storm of them as well; HAProxy passed 800 KB (facts on hostile input, section 3).
 MAX_INTERIM_RESPONSES = 16
@@ -51,6 +52,10 @@ class H1Pool:
         connection.is_reused = True  # from here on its end may cross a request
         self.idle.append(connection)
 
+    def adopt(self, link: "TlsLink") -> None:
+        """Made for HTTP/2, which the endpoint turned out not to speak."""
+        self.give_back(link.hand_to(Upstream(self, self._dialer)))
+
     def sweep(self) -> None:
         self._generation += 1
         too_old = self._generation - 2
@@ -72,9 +77,7 @@ class H1Pool:
         endpoint, dialer = self.endpoint, self._dialer
         try:
             async with asyncio.timeout(dialer.timeouts.connect_s):
-                _, connection = await dialer.loop.create_connection(
-                    lambda: Upstream(self, dialer), endpoint.host, endpoint.port
-                )
+                connection = await dialer.dial(endpoint, lambda: Upstream(self, dialer))
         except TimeoutError:
             receiver.connect_failed(ConnectTimeout(f"connect to {endpoint} timed out"))
         except (OSError, ValueError, OverflowError) as exc:
@@ -92,6 +95,7 @@ class H1Pool:
 class Upstream(asyncio.Protocol):
     """One connection. Attributes by lifetime: the connection's first, then the request's."""
 
+    is_h2 = False
     __slots__ = (
         "_body",
         "_codec",
@@ -176,8 +180,12 @@ class Upstream(asyncio.Protocol):
         self._pool.give_back(self)
 
     def write_eof(self) -> None:
-        if not self._transport.is_closing():
+        if self._transport.is_closing():
+            return
+        if self._transport.can_write_eof():
             self._transport.write_eof()
+        else:
+            self._transport.close()  # TLS knows no half of a connection
 
     def pause(self) -> None:
         if not self.is_paused:
@@ -229,6 +237,9 @@ class Upstream(asyncio.Protocol):
         head, end = parsed
         if head.status < 200:
             self._read_interim(head, data[end:])
+        elif self._head.upgrade and self._head.is_h2 and head.status < 300:
+            # To the extended CONNECT that it stands for a 2xx would say that there is a tunnel (RFC 8441 section 5).
+            self._fail(BadResponse(f"status {head.status} to an upgrade, wanted 101"))
         elif head.length == len(data) - end:
             self._end(head.is_reusable).response(head, data[end:], True)
         else:
@@ -241,6 +252,8 @@ class Upstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._tcp.open_now -= 1
         self._tcp.closed += 1
+        if exc is None and self._pool.endpoint.tls is not None and not self._is_tunnel:
+            exc = ConnectionAbortedError()  # no close_notify: who cut it off is not known (RFC 9112 section 9.8)
         self._lost(exc)
 
     def _lost(self, exc: Exception | None) -> None:
@@ -278,11 +291,15 @@ class Upstream(asyncio.Protocol):
         except ProtocolError as exc:
             self._fail(BadResponse(exc.text))
             return
-        if body.is_done:
-            self._end(head.is_reusable and not rest).response(head, out, True)
-            return
-        self._is_reusable = head.is_reusable
-        receiver.response(head, out, False)
+        is_reusable = head.is_reusable and not rest
+        if body.trailers:
+            receiver.response(head, out, False)
+            self._end_with(body.trailers, is_reusable)
+        elif body.is_done:
+            self._end(is_reusable).response(head, out, True)
+        else:
+            self._is_reusable = head.is_reusable
+            receiver.response(head, out, False)
 
     def _read_body(self, data: bytes) -> None:
         body, receiver = self._body, self._receiver
@@ -294,10 +311,22 @@ class Upstream(asyncio.Protocol):
         except ProtocolError as exc:
             self._fail(BadResponse(exc.text))
             return
-        if body.is_done:
-            self._end(self._is_reusable and not rest).response_body(out, True)
+        is_reusable = self._is_reusable and not rest
+        if body.trailers:
+            receiver.response_body(out, False)
+            self._end_with(body.trailers, is_reusable)
+        elif body.is_done:
+            self._end(is_reusable).response_body(out, True)
         elif out:
             receiver.response_body(out, False)
+
+    def _end_with(self, trailers: Fields, is_reusable: bool) -> None:
+        """Only for a client whose version has no chunks."""
+        # Here, because a worker that never sees HTTP/2 need not carry it.
+        from milliroute.proxy.codec.hpack_static import Field
+
+        if self._receiver is not None:  # it may have hung up on what came before
+            self._end(is_reusable).response_trailers([Field(name, value) for name, value in trailers])
 
     def _read_interim(self, head: ResponseHead, rest: bytes) -> None:
         receiver = self._receiver

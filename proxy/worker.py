@@ -6,25 +6,32 @@ prometheus-client (tests/test_layers.py), which would cost memory and fight this
 
 import asyncio
 import gc
+import logging
 import os
 import random
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import uvloop
 
 from milliroute.proxy import ipc
-from milliroute.proxy.config import ProxyConfig
+from milliroute.proxy.config import Listener, ProxyConfig, TlsFiles
 from milliroute.proxy.context import ClientConnection, Context
 from milliroute.proxy.dialer import Dialer
 from milliroute.proxy.downstream import Downstream
+from milliroute.proxy.errors import TlsFileError
 from milliroute.proxy.metrics import TcpSeries
 from milliroute.proxy.router import Router
 from milliroute.proxy.table import Endpoint
+
+if TYPE_CHECKING:
+    from milliroute.proxy.tls import ServerTls
+
+log = logging.getLogger(__name__)
 
 # How often idle connections, late heads and late backends are looked for; a time limit is overrun by at most this.
 SWEEP_S = 0.25
@@ -51,10 +58,11 @@ class Worker(asyncio.Protocol):
         self._sweep_s = sweep_s
         self._listen = list(listen)
         self._router = Router(random.Random(), time.monotonic, time.time)
-        dialer = Dialer(loop, config.codec, config.timeouts, TcpSeries("dst"))
+        dialer = Dialer(loop, config.codec, config.timeouts, TcpSeries("dst"), config.h2)
         self._context = Context(loop, self._router, dialer, self._ask)
         self._connections: set[ClientConnection] = set()
         self._servers: list[asyncio.Server] = []
+        self._tls = _server_tls(config.tls) if config.tls is not None else None
         self._frames = ipc.FrameBuffer()
         self._pipe: asyncio.Transport | None = None
         self._drain_deadline_s = 0.0
@@ -66,7 +74,7 @@ class Worker(asyncio.Protocol):
         for listener, sock in zip(self._config.listeners, self._listen, strict=True):
             if self._context.is_draining:
                 break  # told to end before it began
-            make = partial(Downstream, self._context, listener.apex.encode(), self._connections)
+            make = self._door(listener)
             server = await self._loop.create_server(make, sock=sock, backlog=BACKLOG)
             self._servers.append(server)
         self._send(ipc.Ready(pid=os.getpid()))
@@ -158,12 +166,22 @@ class Worker(asyncio.Protocol):
         self._context.is_draining = True
         # Not strict: the signal may come before all of them listen.
         for server, sock, listener in zip(self._servers, self._listen, self._config.listeners, strict=False):
-            self._accept_backlog(sock, listener.apex.encode())
+            self._accept_backlog(sock, self._door(listener))
             server.close()
         for connection in list(self._connections):
             connection.drain(now)
 
-    def _accept_backlog(self, sock: socket.socket, apex: bytes) -> None:
+    def _door(self, listener: Listener) -> Callable[[], asyncio.Protocol]:
+        """What makes the protocol of each connection of a listener."""
+        apex = listener.apex.encode()
+        if self._tls is None:
+            return partial(Downstream, self._context, apex, self._connections)
+        # Here, because a worker without TLS need not carry it.
+        from milliroute.proxy.downstream_tls import TlsDoor
+
+        return partial(TlsDoor, self._context, apex, self._connections, self._tls)
+
+    def _accept_backlog(self, sock: socket.socket, make: Callable[[], asyncio.Protocol]) -> None:
         """A connection the kernel has accepted would be reset by closing the socket under it."""
         while True:
             try:
@@ -171,7 +189,6 @@ class Worker(asyncio.Protocol):
             except OSError:
                 return
             accepted.setblocking(False)
-            make = partial(Downstream, self._context, apex, self._connections)
             accept = self._loop.connect_accepted_socket(make, accepted)
             self._context.dialer.spawn(_attend(accept))
 
@@ -188,6 +205,14 @@ class Worker(asyncio.Protocol):
     def _close_pools(self, endpoints: Sequence[Endpoint]) -> None:
         for endpoint in endpoints:
             endpoint.close_pools()
+
+
+def _server_tls(files: TlsFiles) -> "ServerTls":
+    """Raises TlsFileError: the agent has looked, but a file may have changed since."""
+    # Here, because a worker without TLS need not carry it.
+    from milliroute.proxy.tls import ServerTls
+
+    return ServerTls(files)
 
 
 async def _attend(accept: Awaitable[object]) -> None:
@@ -216,4 +241,8 @@ def main(pipe_fd: int, listen_fds: Sequence[int], config: ProxyConfig) -> None:
     listen = [socket.socket(fileno=fd) for fd in listen_fds]
     for sock in (pipe, *listen):
         sock.setblocking(False)
-    uvloop.run(_serve(pipe, listen, config))
+    try:
+        uvloop.run(_serve(pipe, listen, config))
+    except TlsFileError as error:  # a file has changed since the agent looked; it tries again, ever more seldom
+        log.error("%s", error)
+        raise SystemExit(1) from error

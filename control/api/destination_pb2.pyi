@@ -32,20 +32,24 @@ class Authority(_message.Message):
     def __init__(self, name: _Optional[str] = ..., namespace: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[Backend, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Backend(_message.Message):
-    __slots__ = ["app_protocol", "endpoints", "is_missing", "name", "namespace", "port"]
+    __slots__ = ["accrual", "app_protocol", "endpoints", "is_missing", "name", "namespace", "port", "tls"]
+    ACCRUAL_FIELD_NUMBER: _ClassVar[int]
     APP_PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
     IS_MISSING_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     PORT_FIELD_NUMBER: _ClassVar[int]
+    TLS_FIELD_NUMBER: _ClassVar[int]
+    accrual: FailureAccrual
     app_protocol: str
     endpoints: _containers.RepeatedCompositeFieldContainer[Endpoint]
     is_missing: bool
     name: str
     namespace: str
     port: int
-    def __init__(self, name: _Optional[str] = ..., namespace: _Optional[str] = ..., port: _Optional[int] = ..., app_protocol: _Optional[str] = ..., is_missing: bool = ..., endpoints: _Optional[_Iterable[_Union[Endpoint, _Mapping]]] = ...) -> None: ...
+    tls: UpstreamTls
+    def __init__(self, name: _Optional[str] = ..., namespace: _Optional[str] = ..., port: _Optional[int] = ..., app_protocol: _Optional[str] = ..., is_missing: bool = ..., endpoints: _Optional[_Iterable[_Union[Endpoint, _Mapping]]] = ..., tls: _Optional[_Union[UpstreamTls, _Mapping]] = ..., accrual: _Optional[_Union[FailureAccrual, _Mapping]] = ...) -> None: ...
 
 class Endpoint(_message.Message):
     __slots__ = ["host", "labels", "port"]
@@ -63,6 +67,26 @@ class Endpoint(_message.Message):
     labels: _containers.ScalarMap[str, str]
     port: int
     def __init__(self, host: _Optional[str] = ..., port: _Optional[int] = ..., labels: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class FailureAccrual(_message.Message):
+    __slots__ = ["jitter_percent", "max_failures", "max_out_percent", "max_penalty_ms", "min_penalty_ms", "min_requests", "success_rate_percent", "window_ms"]
+    JITTER_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    MAX_FAILURES_FIELD_NUMBER: _ClassVar[int]
+    MAX_OUT_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    MAX_PENALTY_MS_FIELD_NUMBER: _ClassVar[int]
+    MIN_PENALTY_MS_FIELD_NUMBER: _ClassVar[int]
+    MIN_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    SUCCESS_RATE_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_MS_FIELD_NUMBER: _ClassVar[int]
+    jitter_percent: int
+    max_failures: int
+    max_out_percent: int
+    max_penalty_ms: int
+    min_penalty_ms: int
+    min_requests: int
+    success_rate_percent: int
+    window_ms: int
+    def __init__(self, max_failures: _Optional[int] = ..., min_penalty_ms: _Optional[int] = ..., max_penalty_ms: _Optional[int] = ..., jitter_percent: _Optional[int] = ..., success_rate_percent: _Optional[int] = ..., window_ms: _Optional[int] = ..., min_requests: _Optional[int] = ..., max_out_percent: _Optional[int] = ...) -> None: ...
 
 class HeaderMatch(_message.Message):
     __slots__ = ["name", "regex"]
@@ -115,6 +139,26 @@ class Nack(_message.Message):
     version: int
     def __init__(self, key: _Optional[str] = ..., epoch: _Optional[str] = ..., version: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class Policy(_message.Message):
+    __slots__ = ["idle_timeout_ms", "request_timeout_ms", "response_timeout_ms", "retry_grpc", "retry_limit", "retry_methods", "retry_statuses", "try_timeout_ms"]
+    IDLE_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_GRPC_FIELD_NUMBER: _ClassVar[int]
+    RETRY_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    RETRY_METHODS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_STATUSES_FIELD_NUMBER: _ClassVar[int]
+    TRY_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    idle_timeout_ms: int
+    request_timeout_ms: int
+    response_timeout_ms: int
+    retry_grpc: _containers.RepeatedScalarFieldContainer[int]
+    retry_limit: int
+    retry_methods: _containers.RepeatedScalarFieldContainer[str]
+    retry_statuses: _containers.RepeatedCompositeFieldContainer[StatusRange]
+    try_timeout_ms: int
+    def __init__(self, retry_statuses: _Optional[_Iterable[_Union[StatusRange, _Mapping]]] = ..., retry_grpc: _Optional[_Iterable[int]] = ..., retry_limit: _Optional[int] = ..., retry_methods: _Optional[_Iterable[str]] = ..., try_timeout_ms: _Optional[int] = ..., request_timeout_ms: _Optional[int] = ..., response_timeout_ms: _Optional[int] = ..., idle_timeout_ms: _Optional[int] = ...) -> None: ...
+
 class Ramp(_message.Message):
     __slots__ = ["duration_ms", "from_micro", "start_unix_ms"]
     DURATION_MS_FIELD_NUMBER: _ClassVar[int]
@@ -142,9 +186,10 @@ class Route(_message.Message):
     def __init__(self, matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., split: _Optional[_Union[Split, _Mapping]] = ...) -> None: ...
 
 class Split(_message.Message):
-    __slots__ = ["apex", "name", "ramp", "source", "sticky", "strict_empty_leaf", "weights"]
+    __slots__ = ["apex", "name", "policy", "ramp", "source", "sticky", "strict_empty_leaf", "weights"]
     APEX_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
     RAMP_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     STICKY_FIELD_NUMBER: _ClassVar[int]
@@ -152,12 +197,13 @@ class Split(_message.Message):
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     apex: str
     name: str
+    policy: Policy
     ramp: Ramp
     source: str
     sticky: Sticky
     strict_empty_leaf: bool
     weights: _containers.RepeatedCompositeFieldContainer[Weight]
-    def __init__(self, name: _Optional[str] = ..., weights: _Optional[_Iterable[_Union[Weight, _Mapping]]] = ..., ramp: _Optional[_Union[Ramp, _Mapping]] = ..., sticky: _Optional[_Union[Sticky, _Mapping]] = ..., strict_empty_leaf: bool = ..., source: _Optional[str] = ..., apex: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., weights: _Optional[_Iterable[_Union[Weight, _Mapping]]] = ..., ramp: _Optional[_Union[Ramp, _Mapping]] = ..., sticky: _Optional[_Union[Sticky, _Mapping]] = ..., strict_empty_leaf: bool = ..., source: _Optional[str] = ..., apex: _Optional[str] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ...) -> None: ...
 
 class State(_message.Message):
     __slots__ = ["authority", "epoch", "key", "published_unix_ns", "unknown", "version"]
@@ -174,6 +220,14 @@ class State(_message.Message):
     unknown: Unknown
     version: int
     def __init__(self, key: _Optional[str] = ..., epoch: _Optional[str] = ..., version: _Optional[int] = ..., published_unix_ns: _Optional[int] = ..., unknown: _Optional[_Union[Unknown, _Mapping]] = ..., authority: _Optional[_Union[Authority, _Mapping]] = ...) -> None: ...
+
+class StatusRange(_message.Message):
+    __slots__ = ["first", "last"]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    first: int
+    last: int
+    def __init__(self, first: _Optional[int] = ..., last: _Optional[int] = ...) -> None: ...
 
 class Sticky(_message.Message):
     __slots__ = ["client_ip", "cookie", "header"]
@@ -200,6 +254,14 @@ class Unsubscribe(_message.Message):
     AUTHORITY_FIELD_NUMBER: _ClassVar[int]
     authority: str
     def __init__(self, authority: _Optional[str] = ...) -> None: ...
+
+class UpstreamTls(_message.Message):
+    __slots__ = ["ca_file", "sni"]
+    CA_FILE_FIELD_NUMBER: _ClassVar[int]
+    SNI_FIELD_NUMBER: _ClassVar[int]
+    ca_file: str
+    sni: str
+    def __init__(self, sni: _Optional[str] = ..., ca_file: _Optional[str] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ["ack", "hello", "nack", "subscribe", "unsubscribe"]

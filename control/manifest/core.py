@@ -4,9 +4,11 @@ import ipaddress
 from collections.abc import Iterator
 
 from milliroute.control.manifest import fields
+from milliroute.control.manifest.encryption import read_tls
 from milliroute.control.manifest.fields import Report
 from milliroute.control.manifest.metadata import Metadata
 from milliroute.control.manifest.nodes import Fields, Scalar
+from milliroute.control.manifest.traffic import read_accrual, read_traffic
 from milliroute.control.model import EndpointSlice, Service, ServicePort, SliceEndpoint, SlicePort
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
@@ -23,7 +25,19 @@ def service(node: Fields, metadata: Metadata, report: Report) -> Service:
     if fields.text(spec, "type", report, default="") == "ExternalName":
         external = fields.dns_name(spec, "externalName", report)
     ports = tuple(_service_ports(spec, report))
-    return Service(metadata.namespace, metadata.name, ports, external, metadata.annotations, metadata.origin)
+    # What cluster certificates have; without the cluster's domain, which nobody here knows.
+    default_sni = external or f"{metadata.name}.{metadata.namespace}.svc"
+    return Service(
+        namespace=metadata.namespace,
+        name=metadata.name,
+        ports=ports,
+        external_name=external,
+        annotations=metadata.annotations,
+        policy=read_traffic(metadata.annotation_nodes, report),
+        accrual=read_accrual(metadata.annotation_nodes, report),
+        tls=read_tls(metadata.annotation_nodes, [p.app_protocol for p in ports], default_sni, report),
+        origin=metadata.origin,
+    )
 
 
 def _service_ports(spec: Fields, report: Report) -> Iterator[ServicePort]:

@@ -1,4 +1,7 @@
-"""Durations as Go and Kubernetes write them (`500ms`, `60s`, `1m30s`, `1.5h`), as whole milliseconds."""
+"""Durations as Go and Kubernetes write them (`500ms`, `60s`, `1m30s`, `1.5h`), as whole milliseconds.
+
+And `1d`, which Linkerd's annotations know.
+"""
 
 import re
 from fractions import Fraction
@@ -17,8 +20,9 @@ _UNIT_MS = {
     "s": Fraction(1000),
     "m": Fraction(60_000),
     "h": Fraction(3_600_000),
+    "d": Fraction(86_400_000),
 }
-_PART = r"([0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})(ns|us|µs|ms|s|m|h)"
+_PART = r"([0-9]{1,12}(?:\.[0-9]{0,12})?|\.[0-9]{1,12})(ns|us|µs|ms|s|m|h|d)"
 _PARTS = re.compile(_PART)
 _WHOLE = re.compile(rf"(?:{_PART})+\Z")
 

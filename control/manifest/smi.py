@@ -16,6 +16,7 @@ from milliroute.control.manifest.annotations import read_policy
 from milliroute.control.manifest.fields import Report
 from milliroute.control.manifest.metadata import Metadata
 from milliroute.control.manifest.nodes import Fields, Items, Scalar
+from milliroute.control.manifest.traffic import read_traffic
 from milliroute.control.model import HeaderMatch, HTTPRouteGroup, Leaf, Match, TrafficSplit
 
 # RFC 9110 section 9.1: methods are case-sensitive tokens; all registered ones are upper case.
@@ -45,6 +46,7 @@ def traffic_split(node: Fields, metadata: Metadata, report: Report) -> TrafficSp
         sticky=policy.sticky,
         ramp_ms=policy.ramp_ms,
         strict_empty_leaf=policy.strict_empty_leaf,
+        policy=read_traffic(metadata.annotation_nodes, report),
         origin=metadata.origin,
     )
 

@@ -14,15 +14,18 @@ from milliroute.control.api import destination_pb2 as pb
 from milliroute.proxy.agent.catalog import Accepted, Offer, Refused, Verdict
 from milliroute.proxy.ipc import Update
 from milliroute.proxy.state import (
+    AccrualState,
     AuthorityState,
     BackendState,
     EndpointState,
     HeaderMatchState,
     MatchState,
+    PolicyState,
     RampState,
     RouteState,
     SplitState,
     StickyState,
+    TlsState,
     WeightState,
 )
 
@@ -140,6 +143,31 @@ def _backend(backend: pb.Backend) -> BackendState:
         backend.app_protocol,
         backend.is_missing,
         [EndpointState(e.host, _port(e.port, where, low=1), dict(e.labels)) for e in backend.endpoints],
+        tls=_tls(backend.tls, where) if backend.HasField("tls") else None,
+        accrual=_accrual(backend.accrual) if backend.HasField("accrual") else None,
+    )
+
+
+def _tls(tls: pb.UpstreamTls, where: str) -> TlsState:
+    try:
+        is_name = bool(tls.sni.encode("idna")) and "\0" not in tls.sni  # what the ssl module asks of it
+    except UnicodeError:
+        is_name = False
+    if not is_name:
+        raise ValueError(f"saw {tls.sni!r} in the TLS of {where}, wanted the name that its certificate has")
+    return TlsState(tls.sni, tls.ca_file)
+
+
+def _accrual(accrual: pb.FailureAccrual) -> AccrualState:
+    return AccrualState(
+        max_failures=accrual.max_failures,
+        min_penalty_ms=accrual.min_penalty_ms,
+        max_penalty_ms=accrual.max_penalty_ms,
+        jitter_percent=accrual.jitter_percent,
+        success_rate_percent=accrual.success_rate_percent,
+        window_ms=accrual.window_ms,
+        min_requests=accrual.min_requests,
+        max_out_percent=accrual.max_out_percent,
     )
 
 
@@ -169,6 +197,24 @@ def _split(split: pb.Split, backends: int) -> SplitState:
         split.strict_empty_leaf,
         split.source,
         split.apex,
+        _policy(split) if split.HasField("policy") else None,
+    )
+
+
+def _policy(split: pb.Split) -> PolicyState:
+    policy = split.policy
+    ranges = [(status.first, status.last) for status in policy.retry_statuses]
+    if not all(100 <= first <= last <= 599 for first, last in ranges):
+        raise ValueError(f"saw statuses {ranges} in the policy of split {split.name!r}, wanted 100 to 599")
+    return PolicyState(
+        retry_statuses=ranges,
+        retry_grpc=list(policy.retry_grpc),
+        retry_limit=policy.retry_limit,
+        retry_methods=list(policy.retry_methods),
+        try_timeout_ms=policy.try_timeout_ms,
+        request_timeout_ms=policy.request_timeout_ms,
+        response_timeout_ms=policy.response_timeout_ms,
+        idle_timeout_ms=policy.idle_timeout_ms,
     )
 
 

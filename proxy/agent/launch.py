@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from milliroute.proxy.agent import listening
 from milliroute.proxy.agent.children import RunWorker
 from milliroute.proxy.agent.supervisor import Supervisor
-from milliroute.proxy.config import HostPort, ProxyConfig
+from milliroute.proxy.config import HostPort, ProxyConfig, TlsFiles
 
 if TYPE_CHECKING:
     from milliroute.proxy.agent.statedir import StateDir
@@ -25,7 +25,10 @@ log = logging.getLogger(__name__)
 
 
 def run(config: ProxyConfig, run_worker: RunWorker) -> int:
-    """The whole proxy: returns its exit code. Raises ListenError when an address or directory cannot be had."""
+    """The whole proxy: returns its exit code. Raises ListenError or TlsFileError when an address, a directory or a file
+    cannot be had."""
+    if config.tls is not None:
+        _check_tls(config.tls)
     state_dir = _state_dir(config.state_dir) if config.state_dir else None
     groups = [listening.open_group(listener.address, config.workers) for listener in config.listeners]
     admin = listening.open_group(config.admin, 1)[0] if config.admin else None
@@ -61,6 +64,13 @@ async def _serve(
     hello = Hello(config.proxy_id, config.namespace, address)
     discovery = Discovery(config.destination, hello, agent, now_s=time.monotonic, unix_ns=time.time_ns, rng=Random())
     return await agent.run(discovery, admin)
+
+
+def _check_tls(files: TlsFiles) -> None:
+    """The workers read them for themselves; here one line tells what is wrong, before anything listens."""
+    from milliroute.proxy import tls
+
+    tls.server_context(files)
 
 
 def _state_dir(path: str) -> "StateDir":

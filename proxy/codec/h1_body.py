@@ -13,7 +13,7 @@ import h11
 
 from milliroute.proxy.codec import rules
 from milliroute.proxy.errors import ProtocolError
-from milliroute.proxy.message import CHUNKED, UNTIL_CLOSE
+from milliroute.proxy.message import CHUNKED, UNTIL_CLOSE, Fields, parse_fields
 
 # Go's CVE-2023-39326: extensions are thrown away, so their length must be bounded; 256 a chunk, 16 KiB a message.
 MAX_EXTENSION_BYTES = 256
@@ -29,7 +29,10 @@ _MAX_SIZE_LINE = 16 + MAX_EXTENSION_BYTES + 2
 
 
 class Body(Protocol):
+    """trailers: the fields that came behind a body whose chunks were taken apart, when it is done."""
+
     is_done: bool
+    trailers: Fields
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """(bytes to forward, bytes after the end of the message); raises ProtocolError."""
@@ -38,8 +41,13 @@ class Body(Protocol):
         """The peer will send no more: is that this message's proper end?"""
 
 
+# Of the bodies that have none; never added to.
+_NO_TRAILERS: Fields = []
+
+
 class LengthBody:
     __slots__ = ("_left", "is_done")
+    trailers = _NO_TRAILERS
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -63,6 +71,7 @@ class CloseBody:
     """Framed by the end of the connection (RFC 9112 section 6.3, rule 8)."""
 
     __slots__ = ("is_done",)
+    trailers = _NO_TRAILERS
 
     def __init__(self) -> None:
         self.is_done = False
@@ -78,7 +87,7 @@ class CloseBody:
 class ChunkedBody:
     """Chunks are forwarded as they came when they are plain; only incomplete size lines are held back."""
 
-    __slots__ = ("_decode", "_extension_bytes", "_held", "_in_trailers", "_left", "is_done")
+    __slots__ = ("_decode", "_extension_bytes", "_held", "_in_trailers", "_left", "is_done", "trailers")
 
     def __init__(self, *, decode: bool = False) -> None:
         self._decode = decode
@@ -87,6 +96,7 @@ class ChunkedBody:
         self._in_trailers = False
         self._extension_bytes = 0
         self.is_done = False
+        self.trailers = _NO_TRAILERS
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         buf = self._held + data if self._held else data
@@ -175,6 +185,8 @@ class ChunkedBody:
         trailers = allowed_trailers(section[0])
         if not self._decode:
             out.append(b"0\r\n" + trailers)
+        elif trailers != b"\r\n":
+            self.trailers = parse_fields(b"\r\n" + trailers)
         self.is_done = True
         return section.end()
 
@@ -237,7 +249,7 @@ class H11Body:
     Not the raw bytes: h11 takes apart even trailers that are dropped, and raises on one that names a framing field.
     """
 
-    __slots__ = ("_connection", "_decode", "_is_chunked", "_strict", "is_done")
+    __slots__ = ("_connection", "_decode", "_is_chunked", "_strict", "is_done", "trailers")
 
     def __init__(self, length: int, *, decode: bool = False) -> None:
         self._is_chunked = length == CHUNKED
@@ -248,6 +260,7 @@ class H11Body:
         self._connection.receive_data(b"POST / HTTP/1.1\r\nhost: h\r\n" + framing + b"\r\n\r\n")
         self._connection.next_event()
         self.is_done = length == 0
+        self.trailers = _NO_TRAILERS
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         allowed, rest = self._strict.feed(data)
@@ -278,10 +291,14 @@ class H11Body:
         return b"%x\r\n%s\r\n" % (len(payload), payload)
 
     def _end(self, event: h11.EndOfMessage) -> bytes:
-        if not self._is_chunked or self._decode:
+        if not self._is_chunked:
             return b""
         fields = event.headers.raw_items()
-        return b"0\r\n" + allowed_trailers(b"".join(n + b": " + v + b"\r\n" for n, v in fields) + b"\r\n")
+        trailers = allowed_trailers(b"".join(n + b": " + v + b"\r\n" for n, v in fields) + b"\r\n")
+        if not self._decode:
+            return b"0\r\n" + trailers
+        self.trailers = parse_fields(b"\r\n" + trailers)
+        return b""
 
 
 def make_body(length: int, *, decode: bool = False) -> Body:

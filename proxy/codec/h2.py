@@ -20,9 +20,12 @@ from milliroute.proxy.codec.h2_events import (
     WindowOpened,
 )
 from milliroute.proxy.codec.h2_frames import (
+    CONTINUATION,
+    DEFAULT_FRAME_BYTES,
     FRAME_SIZE_ERROR,
     HEADER,
     HEADER_BYTES,
+    MAX_STREAM_ID,
     PING_ALIVE,
     PING_DRAIN,
     PROTOCOL_ERROR,
@@ -84,33 +87,24 @@ class H2Connection:
         events: list[Event] = []
         if self._is_failed:
             return events
-        if self._held:
-            self._held.append(data)
-            self._held_bytes += len(data)
-            if self._held_bytes < self._wanted_bytes:
-                return events
-            data = b"".join(self._held)
-            self._held = []
         self._guard.now = now
         try:
             if self._preface_left:
                 data = self._without_preface(data)
-            self._read_frames(data, events)
+            self._read_frames(data, self._complete(data, events) if self._held else 0, events)
         except ConnectionBroken as exc:
             self._fail(exc, events)
         if self._sender.drained and not self._is_failed:
             self._tell_drained(events)
         return events
 
-    def take_output(self) -> bytes:
+    def take_output(self) -> list[bytes]:
+        """In pieces, because joining a body costs more than writing it."""
         if self._table.released_bytes:
             self._give_back_released()
-        out = self._sender.out
-        if not out:
-            return b""
-        data = b"".join(out)
-        out.clear()
-        return data
+        sender = self._sender
+        out, sender.out = sender.out, []
+        return out
 
     def backlog(self, size: int) -> list[Event]:
         """size: bytes handed out by take_output that the transport has not written yet; returns WindowOpened events."""
@@ -124,24 +118,25 @@ class H2Connection:
 
     def can_open(self) -> bool:
         is_room = len(self._streams) < self._sender.peer.max_streams
-        return is_room and not self.is_closing and not self._is_failed and self._next_id <= frames.MAX_STREAM_ID
+        return is_room and not self.is_closing and self._next_id <= MAX_STREAM_ID
 
     def open_stream(self) -> int:
         """Raises RuntimeError when the ids are used up or the connection is closing: ask can_open first."""
-        if self._next_id > frames.MAX_STREAM_ID or self.is_closing or self._is_failed:
-            raise RuntimeError("no more streams on this connection")
         stream_id = self._next_id
-        self._next_id += 2
+        if stream_id > MAX_STREAM_ID or self.is_closing:
+            raise RuntimeError("no more streams on this connection")
+        self._next_id = stream_id + 2
         return stream_id
 
     def send_request(self, stream_id: int, fields: Sequence[FieldLike], end_stream: bool) -> None:
-        if self._is_failed or self.is_closing or stream_id <= self._table.last_id:
+        if self.is_closing or stream_id <= self._table.last_id:
             return
-        stream = Stream(stream_id, self._sender.peer.window_bytes, self._limits.stream_window_bytes)
+        sender, limits = self._sender, self._limits
+        stream = Stream(stream_id, sender.peer.window_bytes, limits.stream_window_bytes)
         stream.method = method_of(fields)
         self._table.add(stream)
-        self._guard.credit += self._limits.control_per_stream
-        self._sender.fields(stream, fields, end_stream)
+        self._guard.credit += limits.control_per_stream
+        sender.fields(stream, fields, end_stream)
 
     def send_response(self, stream_id: int, fields: Sequence[FieldLike], end_stream: bool) -> None:
         """Interim responses too, without end_stream."""
@@ -210,24 +205,38 @@ class H2Connection:
 
     # Frames.
 
-    def _read_frames(self, data: bytes, events: list[Event]) -> None:
+    def _complete(self, data: bytes, events: list[Event]) -> int:
+        """Reads the frame that is held, with what was missing of it; returns where the rest of data begins.
+
+        Only that frame is joined: all of data would be another copy of every body.
+        """
         at, end = 0, len(data)
+        while self._held and at < end:
+            piece = data[at : at + self._wanted_bytes - self._held_bytes]
+            at += len(piece)
+            self._held.append(piece)
+            self._held_bytes += len(piece)
+            if self._held_bytes == self._wanted_bytes:
+                frame, self._held = b"".join(self._held), []
+                self._read_frames(frame, 0, events)
+        return at
+
+    def _read_frames(self, data: bytes, at: int, events: list[Event]) -> None:
+        end = len(data)
         unpack, receiver = HEADER.unpack_from, self._receiver
-        while end - at >= HEADER_BYTES:
+        while (start := at + HEADER_BYTES) <= end:
             length_and_kind, flags, stream_id = unpack(data, at)
             size, kind = length_and_kind >> 8, length_and_kind & 0xFF
-            if size > frames.DEFAULT_FRAME_BYTES:
+            if size > DEFAULT_FRAME_BYTES:
                 raise ConnectionBroken(FRAME_SIZE_ERROR, f"frame of {size} bytes, wanted at most 16384")
-            start = at + HEADER_BYTES
-            if end < start + size:
+            if start + size > end:
                 self._hold(data[at:], HEADER_BYTES + size)
                 return
             at = start + size
-            if receiver.block_stream and kind != frames.CONTINUATION:
+            if receiver.block_stream and kind != CONTINUATION:
                 raise ConnectionBroken(PROTOCOL_ERROR, f"frame of type {kind} inside a field block")
-            stream_id &= frames.MAX_STREAM_ID
-            if kind < len(self._handlers):
-                self._handlers[kind](flags, stream_id, data[start:at], events)
+            if kind <= CONTINUATION:
+                self._handlers[kind](flags, stream_id & MAX_STREAM_ID, data[start:at], events)
             else:
                 self._unknown()
         if at < end:

@@ -6,7 +6,10 @@ it takes from a budget, and an empty budget ends the connection with ENHANCE_YOU
 
 from dataclasses import dataclass
 
-from milliroute.proxy.codec.h2_frames import DEFAULT_WINDOW, ENHANCE_YOUR_CALM, ConnectionBroken
+from milliroute.proxy.codec.h2_frames import DEFAULT_WINDOW, ENHANCE_YOUR_CALM, MAX_WINDOW, ConnectionBroken
+from milliroute.proxy.config import H2Config
+
+_RESET_BURST_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,7 @@ class H2Limits:
 
     # Envoy's edge guide, nghttp2, HAProxy; a stream above it is refused and can be tried again elsewhere.
     max_streams: int = 100
-    # linkerd2-proxy. The stream window bounds what one slow stream can make us hold.
+    # linkerd2-proxy; config.H2Config has more for a stream. It bounds what one slow stream can make us hold.
     stream_window_bytes: int = DEFAULT_WINDOW
     connection_window_bytes: int = 1024 * 1024
     max_list_bytes: int = 32 * 1024
@@ -38,6 +41,10 @@ class H2Limits:
     # bandwidth estimate on each DATA. Older browsers send PRIORITY with each stream.
     control_per_data: int = 10
     control_per_stream: int = 5
+    # DATA of under 5 bytes (not even an empty gRPC message) that ends nothing, from a client: nghttp2's burst for
+    # "glitches" and thrice its rate, so that who sends a small file byte by byte passes.
+    tiny_data_burst: int = 10_000
+    tiny_data_per_s: float = 1000.0
     # CVE-2019-9518: consecutive DATA, HEADERS or CONTINUATION without a byte of content.
     max_empty_frames: int = 10
     # Refused streams of a client that has not acknowledged our SETTINGS and so may not know max_streams.
@@ -49,16 +56,41 @@ class H2Limits:
     max_interim: int = 16
     # WindowOpened is told when a stream's queue falls below this.
     low_water_bytes: int = 16 * 1024
-    # RFC 8441: SETTINGS_ENABLE_CONNECT_PROTOCOL is sent by a server.
-    may_extended_connect: bool = False
+    # RFC 8441, WebSocket over HTTP/2: a server announces SETTINGS_ENABLE_CONNECT_PROTOCOL.
+    may_extended_connect: bool = True
 
     def __post_init__(self) -> None:
         if min(self.stream_window_bytes, self.connection_window_bytes) < DEFAULT_WINDOW:
             raise ValueError(f"windows below the protocol's initial {DEFAULT_WINDOW} bytes")
 
 
-# Frames that earned credit covers at most this many control frames at once: Envoy's cap on queued control frames.
-_MAX_CREDIT = 1000
+# Streams whose clients stand still that it takes to hold up the others of a connection to a backend, which many share.
+_STUCK_STREAMS = 16
+
+
+def limits_of(config: H2Config, *, is_upstream: bool = False) -> H2Limits:
+    """A burst is what the rate allows in so many seconds as by default. A backend may fill a larger connection window:
+    its connections are few, and what fills them is what our clients leave there.
+    """
+    window_bytes = config.connection_window_bytes
+    if is_upstream:
+        window_bytes = max(window_bytes, min(_STUCK_STREAMS * config.stream_window_bytes, MAX_WINDOW))
+    return H2Limits(
+        max_streams=config.max_streams,
+        stream_window_bytes=config.stream_window_bytes,
+        connection_window_bytes=window_bytes,
+        reset_burst=config.resets_per_s * _RESET_BURST_S,
+        resets_per_s=config.resets_per_s,
+        control_burst=config.control_frames_per_s,
+        control_per_s=config.control_frames_per_s,
+    )
+
+
+# Frames that earned credit covers at most this many control frames at once: nghttp2's burst for "glitches". A grpcio
+# server that is sent 1,000 calls at once answers with 1,640 WINDOW_UPDATEs and PINGs before its first DATA (measured).
+_MAX_CREDIT = 10_000
+# The smallest DATA that says something: an empty gRPC message.
+USEFUL_BYTES = 5
 
 
 class Guard:
@@ -71,6 +103,8 @@ class Guard:
         "_limits",
         "_resets",
         "_resets_at",
+        "_tiny",
+        "_tiny_at",
         "credit",
         "empty_frames",
         "now",
@@ -81,6 +115,7 @@ class Guard:
         self.now = 0.0
         self._resets, self._resets_at = float(limits.reset_burst), 0.0
         self._control, self._control_at = float(limits.control_burst), 0.0
+        self._tiny, self._tiny_at = float(limits.tiny_data_burst), 0.0
         self._early_refusals = 0
         # Control frames earned by useful ones; the codec adds control_per_data and control_per_stream.
         self.credit = 0
@@ -105,6 +140,14 @@ class Guard:
         self._resets_at = self.now
         if self._resets < 0:
             raise ConnectionBroken(ENHANCE_YOUR_CALM, f"over {limits.resets_per_s:g} stream resets a second")
+
+    def on_tiny(self) -> None:
+        limits = self._limits
+        earned = (self.now - self._tiny_at) * limits.tiny_data_per_s
+        self._tiny = min(limits.tiny_data_burst, self._tiny + earned) - 1
+        self._tiny_at = self.now
+        if self._tiny < 0:
+            raise ConnectionBroken(ENHANCE_YOUR_CALM, f"over {limits.tiny_data_per_s:g} DATA of a few bytes a second")
 
     def on_empty(self) -> None:
         self.empty_frames += 1

@@ -7,7 +7,6 @@ not to break: each field block is decoded and each DATA byte counted, also of st
 
 from milliroute.proxy.codec import h2_frames as frames
 from milliroute.proxy.codec.h2_events import (
-    DataReceived,
     Event,
     InterimReceived,
     RequestReceived,
@@ -16,10 +15,25 @@ from milliroute.proxy.codec.h2_events import (
     StreamRefusedByRule,
     StreamReset,
     TrailersReceived,
+    tell_data,
 )
-from milliroute.proxy.codec.h2_frames import PROTOCOL_ERROR, STREAM_CLOSED, ConnectionBroken
-from milliroute.proxy.codec.h2_limits import Guard, H2Limits
-from milliroute.proxy.codec.h2_rules import judge_length, judge_request, judge_response, judge_trailers
+from milliroute.proxy.codec.h2_frames import (
+    END_HEADERS,
+    END_STREAM,
+    PADDED,
+    PROTOCOL_ERROR,
+    STREAM_CLOSED,
+    ConnectionBroken,
+)
+from milliroute.proxy.codec.h2_limits import USEFUL_BYTES, Guard, H2Limits
+from milliroute.proxy.codec.h2_rules import (
+    judge_length,
+    judge_request,
+    judge_response,
+    judge_trailers,
+    opens_tunnel,
+    without_length,
+)
 from milliroute.proxy.codec.h2_sender import Sender
 from milliroute.proxy.codec.h2_settings import Role
 from milliroute.proxy.codec.h2_stream import Stream, StreamTable
@@ -29,6 +43,7 @@ from milliroute.proxy.errors import HeadersTooLarge, HpackError, StreamError
 
 # Statuses that an owner can answer; any other malformed request is only reset.
 _ANSWERABLE = (414, 431, 501)
+_PADDED_OR_PRIORITY = frames.PADDED | frames.HAS_PRIORITY
 
 
 class Receiver:
@@ -41,6 +56,7 @@ class Receiver:
         "_is_server",
         "_limits",
         "_sender",
+        "_streams",
         "_table",
         "_unreturned",
         "block_stream",
@@ -52,6 +68,7 @@ class Receiver:
     def __init__(self, role: Role, table: StreamTable, sender: Sender, guard: Guard, limits: H2Limits) -> None:
         self._is_server = role == "server"
         self._table = table
+        self._streams = table.streams
         self._sender = sender
         self._guard = guard
         self._limits = limits
@@ -62,7 +79,7 @@ class Receiver:
         self.is_settled = False
         # Above it new streams are dropped: what our last GOAWAY said.
         self.last_accepted = frames.MAX_STREAM_ID
-        # A field block that has not ended: of which stream (0: none), with which flags, and its pieces.
+        # A field block that has not ended: of which stream (0: none), the flags it has as a whole, its pieces.
         self.block_stream = 0
         self._block_flags = 0
         self._block: list[bytes] = []
@@ -71,15 +88,35 @@ class Receiver:
     def headers(self, flags: int, stream_id: int, payload: bytes, events: list[Event]) -> None:
         if not stream_id:
             raise ConnectionBroken(PROTOCOL_ERROR, "HEADERS on stream 0")
-        if flags & (frames.PADDED | frames.HAS_PRIORITY):
+        if flags & _PADDED_OR_PRIORITY:
             payload = frames.without_priority(flags, frames.without_padding(flags, payload))
-        if flags & frames.END_HEADERS:
-            self._message(stream_id, flags & frames.END_STREAM, payload, events)
+        if not flags & END_HEADERS:
+            if not payload:
+                self._guard.on_empty()
+            self.block_stream, self._block_flags = stream_id, flags & END_STREAM | END_HEADERS
+            self._block, self._block_bytes = [payload], len(payload)
             return
-        if not payload:
-            self._guard.on_empty()
-        self.block_stream, self._block_flags = stream_id, flags
-        self._block, self._block_bytes = [payload], len(payload)
+        # A whole field block: decoded before anything else, so that the tables stay in step.
+        error: StreamError | None = None
+        try:
+            fields = self._decode(payload)
+        except HeadersTooLarge as exc:
+            error, fields = exc, []
+        except HpackError as exc:
+            raise ConnectionBroken(frames.COMPRESSION_ERROR, exc.text) from exc
+        self._guard.empty_frames = 0
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            self._new_stream(stream_id, flags & END_STREAM != 0, fields, error, events)
+        elif stream.is_remote_closed:
+            self.refuse(stream_id, STREAM_CLOSED, "HEADERS after the end of the stream", events)
+        elif error is not None:
+            self.refuse(stream_id, error.code, error.text, events)
+        else:
+            try:
+                self._next_message(stream, flags & END_STREAM != 0, fields, events)
+            except StreamError as exc:
+                self.refuse(stream_id, exc.code, exc.text, events)
 
     def continuation(self, flags: int, stream_id: int, payload: bytes, events: list[Event]) -> None:
         if not self.block_stream or stream_id != self.block_stream:
@@ -89,10 +126,9 @@ class Receiver:
         self._block.append(payload)
         self._block_bytes += len(payload)
         self._guard.on_block(len(self._block) - 1, self._block_bytes)
-        if flags & frames.END_HEADERS:
-            self.block_stream = 0
-            self._message(stream_id, self._block_flags & frames.END_STREAM, b"".join(self._block), events)
-            self._block = []
+        if flags & END_HEADERS:
+            block, self._block, self.block_stream = b"".join(self._block), [], 0
+            self.headers(self._block_flags, stream_id, block, events)
 
     def data(self, flags: int, stream_id: int, payload: bytes, events: list[Event]) -> None:
         flow_bytes = len(payload)
@@ -101,25 +137,29 @@ class Receiver:
         self.window -= flow_bytes
         if self.window < 0:
             raise ConnectionBroken(frames.FLOW_CONTROL_ERROR, f"DATA {-self.window} bytes over the connection window")
-        if flags & frames.PADDED:
+        if flags & PADDED:
             payload = frames.without_padding(flags, payload)
-        stream = self._table.streams.get(stream_id)
+        if len(payload) < USEFUL_BYTES and self._is_server and not flags & END_STREAM:
+            self._guard.on_tiny()
+        stream = self._streams.get(stream_id)
         if stream is None or stream.is_remote_closed or not stream.has_head:
             self._misplaced_data(stream, stream_id, flow_bytes, events)
             return
         stream.receive_window -= flow_bytes
         if stream.receive_window < 0:
             raise ConnectionBroken(frames.FLOW_CONTROL_ERROR, f"DATA over the window of stream {stream_id}")
-        end_stream = flags & frames.END_STREAM != 0
+        end_stream = flags & END_STREAM != 0
         if payload:
             self._guard.empty_frames = 0
         elif not end_stream:
             self._guard.on_empty()
         stream.unconsumed += flow_bytes
-        stream.received_bytes += len(payload)
-        if stream.content_length is not None and not self._has_right_length(stream, end_stream, events):
+        stream.received_bytes = received = stream.received_bytes + len(payload)
+        length = stream.content_length
+        if length is not None and (received > length or (end_stream and received != length)):
+            self._refuse_length(stream, end_stream, events)
             return
-        events.append(DataReceived(stream_id, payload, flow_bytes, end_stream))
+        tell_data(events, stream_id, payload, flow_bytes, end_stream)
         if end_stream:
             self._remote_end(stream)
 
@@ -166,36 +206,17 @@ class Receiver:
             self._unreturned = 0
 
     def refuse(self, stream_id: int, code: int, text: str, events: list[Event]) -> None:
-        """A stream error (section 5.4.2): theirs to answer for, so it counts as a reset of theirs."""
+        """A stream error (section 5.4.2): theirs to answer for, so it counts as a reset of theirs.
+
+        Not for a backend's errors on streams that we have opened: there are no more of them than requests, and whoever
+        can make a backend answer wrongly must not be able to end the connection that all share.
+        """
+        is_charged = self._is_server or stream_id not in self._table.streams
         self._table.drop(stream_id, by_us=True)
         self._sender.reset(stream_id, code)
         events.append(StreamRefusedByRule(stream_id, code, text))
-        if self._is_server:
+        if is_charged:
             self._guard.on_reset()
-
-    def _message(self, stream_id: int, end_stream: int, block: bytes, events: list[Event]) -> None:
-        """A whole field block: decoded before anything else, so that the tables stay in step."""
-        error: StreamError | None = None
-        fields: list[Field] = []
-        try:
-            fields = self._decode(block)
-        except HeadersTooLarge as exc:
-            error = exc
-        except HpackError as exc:
-            raise ConnectionBroken(frames.COMPRESSION_ERROR, exc.text) from exc
-        self._guard.empty_frames = 0
-        stream = self._table.streams.get(stream_id)
-        if stream is None:
-            self._new_stream(stream_id, end_stream != 0, fields, error, events)
-        elif stream.is_remote_closed:
-            self.refuse(stream_id, STREAM_CLOSED, "HEADERS after the end of the stream", events)
-        elif error is not None:
-            self.refuse(stream_id, error.code, error.text, events)
-        else:
-            try:
-                self._next_message(stream, end_stream != 0, fields, events)
-            except StreamError as exc:
-                self.refuse(stream_id, exc.code, exc.text, events)
 
     def _new_stream(
         self, stream_id: int, end_stream: bool, fields: list[Field], error: StreamError | None, events: list[Event]
@@ -207,23 +228,22 @@ class Receiver:
         if stream_id > self.last_accepted or len(table.streams) >= limits.max_streams:
             self._turn_away(stream_id, events)
             return
-        peer_window = self._sender.peer.window_bytes
-        stream = Stream(stream_id, peer_window, limits.stream_window_bytes, True, end_stream)
+        stream = Stream(stream_id, self._sender.peer.window_bytes, limits.stream_window_bytes, True, end_stream)
+        table.add(stream)
         self._guard.credit += limits.control_per_stream
         try:
             if error is not None:
                 raise error
             verdict = judge_request(fields, end_stream=end_stream, may_extended_connect=limits.may_extended_connect)
         except StreamError as exc:
-            table.add(stream)
             if exc.status in _ANSWERABLE:
                 events.append(RequestRejected(stream_id, exc.status, end_stream))
             else:
                 self.refuse(stream_id, exc.code, exc.text, events)
             return
-        table.add(stream)
-        stream.method = verdict.method
         stream.content_length = verdict.content_length
+        if verdict.protocol:
+            stream.is_tunnel = True
         events.append(RequestReceived(stream_id, verdict, fields, end_stream))
 
     def _turn_away(self, stream_id: int, events: list[Event]) -> None:
@@ -264,8 +284,8 @@ class Receiver:
     def _next_message(self, stream: Stream, end_stream: bool, fields: list[Field], events: list[Event]) -> None:
         """A response, an interim one, or trailers; raises StreamError."""
         if stream.has_head:
-            if not end_stream:
-                raise StreamError(PROTOCOL_ERROR, "trailers without END_STREAM")
+            if stream.is_tunnel or not end_stream:
+                raise StreamError(PROTOCOL_ERROR, "fields in a tunnel, or trailers without END_STREAM")
             drop = judge_trailers(fields)
             judge_length(stream.content_length, stream.received_bytes, is_end=True)
             events.append(TrailersReceived(stream.stream_id, fields, drop))
@@ -280,17 +300,17 @@ class Receiver:
             return
         stream.has_head = True
         stream.content_length = content_length
+        if stream.method == b"CONNECT" and opens_tunnel(status):
+            stream.is_tunnel, fields = True, without_length(fields)
         events.append(ResponseReceived(stream.stream_id, status, fields, end_stream))
         if end_stream:
             self._remote_end(stream)
 
-    def _has_right_length(self, stream: Stream, end_stream: bool, events: list[Event]) -> bool:
+    def _refuse_length(self, stream: Stream, end_stream: bool, events: list[Event]) -> None:
         try:
             judge_length(stream.content_length, stream.received_bytes, is_end=end_stream)
         except StreamError as exc:
             self.refuse(stream.stream_id, exc.code, exc.text, events)
-            return False
-        return True
 
     def _remote_end(self, stream: Stream) -> None:
         stream.is_remote_closed = True

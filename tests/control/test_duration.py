@@ -17,6 +17,7 @@ from milliroute.control.manifest import duration
         ("500ms", 500),
         ("1m30s", 90_000),
         ("1h", 3_600_000),
+        ("1d", 86_400_000),
         ("1.5h", 5_400_000),
         (".5s", 500),
         ("0", 0),
@@ -30,7 +31,7 @@ def test_durations_are_read_as_go_reads_them(text: str, milliseconds: int) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["", "60", "-1s", "1d", "1 s", "s", "1s1", "NaNs", "745h", "٣s", "1s\n", "9" * 70 + "s"]
+    "text", ["", "60", "-1s", "1w", "1 s", "s", "1s1", "NaNs", "745h", "٣s", "1s\n", "9" * 70 + "s"]
 )
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(DurationError, match="want a duration up to 744h"):

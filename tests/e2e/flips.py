@@ -75,11 +75,11 @@ def _first_by(weights: tuple[str, str], records: Sequence[Record]) -> Record | N
     return None
 
 
-def run(folder: Path, seconds: float, period_s: float = 0.2, connections: int = 32) -> Outcome:
-    """Flips the weights every period_s by `split set` while the load runs."""
+def run(folder: Path, seconds: float, period_s: float = 0.2, connections: int = 32, is_grpc: bool = False) -> Outcome:
+    """Flips the weights every period_s by `split set` while the load runs. is_grpc: connections are calls at once."""
     flips: list[Flip] = []
     with stand(folder) as here:
-        ports = here.backends(V1, V2)
+        ports = here.backends(V1, V2, kind="grpc_backend" if is_grpc else "backend")
         path = write_split(folder)
         control = here.milliroute(
             "control", "-f", str(path), *backend_flags(ports), "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"
@@ -90,7 +90,7 @@ def run(folder: Path, seconds: float, period_s: float = 0.2, connections: int = 
         )  # fmt: skip
         admin, control_admin = proxy.port("admin"), control.port("control-admin")
         eventually(lambda: is_ready(admin), "readiness")
-        with here.load(proxy.port("proxy"), connections) as load:
+        with here.load(proxy.port("proxy"), connections, "grpc_traffic" if is_grpc else "traffic") as load:
             begin = time.monotonic()
             while time.monotonic() - begin < seconds:
                 weights = STEPS[len(flips) % len(STEPS)]

@@ -4,9 +4,11 @@
 message back). Every answer's trailing metadata has `leaf` with the server's name, and `seen-bin` echoes `ask-bin`.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from concurrent import futures
+from pathlib import Path
 
 import grpc
 
@@ -39,7 +41,10 @@ class Echo:
         context.set_trailing_metadata((("leaf", self._name), ("seen-bin", asked)))
 
 
-def serve(name: str) -> tuple[grpc.Server, int]:
+def serve(
+    name: str, wanted_port: int = 0, credentials: grpc.ServerCredentials | None = None
+) -> tuple[grpc.Server, int]:
+    """credentials: with them it speaks TLS."""
     echo = Echo(name)
     handlers = {
         "Unary": grpc.unary_unary_rpc_method_handler(echo.unary),
@@ -50,15 +55,20 @@ def serve(name: str) -> tuple[grpc.Server, int]:
     size = ("grpc.max_receive_message_length", 16 * 1024 * 1024)
     server = grpc.server(futures.ThreadPoolExecutor(8), options=[size])
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    address = f"127.0.0.1:{wanted_port}"
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     server.start()
     return server, port
 
 
 if __name__ == "__main__":
     servers = []
+    secret = None
+    if "TLS_CERT" in os.environ:  # and TLS_KEY: files
+        pair = Path(os.environ["TLS_KEY"]).read_bytes(), Path(os.environ["TLS_CERT"]).read_bytes()
+        secret = grpc.ssl_server_credentials([pair])
     for wanted in sys.argv[1:]:
-        made, bound = serve(wanted)
+        made, bound = serve(wanted, credentials=secret)
         servers.append(made)
         print(f"milliroute: listening {wanted} 127.0.0.1:{bound}", file=sys.stderr, flush=True)
     sys.stdin.read()

@@ -130,16 +130,17 @@ class Stand:
     def milliroute(self, *arguments: str) -> Process:
         return self.start(MILLIROUTE, *arguments)
 
-    def backends(self, *names: str) -> list[int]:
-        """Ports of backends that answer with their name as the body."""
-        process = self.start(sys.executable, "-m", "tests.e2e.backend", *names)
+    def backends(self, *names: str, kind: str = "backend") -> list[int]:
+        """Ports of backends that answer with their name as the body; kind grpc_backend: in the trailing metadata."""
+        process = self.start(sys.executable, "-m", f"tests.e2e.{kind}", *names)
         return [process.port(name) for name in names]
 
     @contextmanager
-    def load(self, port: int, connections: int) -> Iterator["Load"]:
-        """Keep-alive load at full speed for as long as the block runs; its records are in `file` afterwards."""
+    def load(self, port: int, connections: int, kind: str = "traffic") -> Iterator["Load"]:
+        """Keep-alive load at full speed for as long as the block runs; its records are in `file` afterwards. kind:
+        traffic, or grpc_traffic for so many calls at once."""
         file = self.folder / "records"
-        process = self.start(sys.executable, "-m", "tests.e2e.traffic", str(port), str(connections), str(file))
+        process = self.start(sys.executable, "-m", f"tests.e2e.{kind}", str(port), str(connections), str(file))
         process.address("load")
         try:
             yield Load(file)

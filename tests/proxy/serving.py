@@ -7,6 +7,7 @@ checks at its end that no endpoint has a request pending and that requests and r
 import asyncio
 import functools
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import uvloop
 
 from milliroute.proxy import ipc
 from milliroute.proxy.agent.ledger import LeafTotals, Ledger
-from milliroute.proxy.config import Codec, HostPort, Listener, ProxyConfig, Timeouts
+from milliroute.proxy.config import Codec, HostPort, Listener, ProxyConfig, Timeouts, TlsFiles
 from milliroute.proxy.downstream import Downstream
 from milliroute.proxy.state import AuthorityState
 from milliroute.proxy.table import Endpoint
@@ -148,8 +149,9 @@ class Proxy:
         await until(lambda: any(isinstance(m, ipc.Applied) and m.version == version for m in self.said))
         return next(m for m in self.said if isinstance(m, ipc.Applied) and m.version == version)
 
-    async def client(self) -> Client:
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
+    async def client(self, tls: ssl.SSLContext | None = None) -> Client:
+        name = "reviews" if tls else None
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.port, ssl=tls, server_hostname=name))
         self._clients.append(client)
         return client
 
@@ -209,6 +211,7 @@ async def serving(
     apex: str = "reviews",
     timeouts: Timeouts | None = None,
     grace_s: float = 5.0,
+    tls: TlsFiles | None = None,
 ) -> AsyncIterator[Proxy]:
     """A proxy that routes "reviews" by this state; apex "": by what each request names."""
     listen = socket.create_server(("127.0.0.1", 0))
@@ -217,7 +220,9 @@ async def serving(
     ours.setblocking(False)
     theirs.setblocking(False)
     listener = Listener(HostPort("127.0.0.1", 0), apex)
-    config = ProxyConfig("p", "", (listener,), None, codec=codec, timeouts=timeouts or Timeouts(), grace_s=grace_s)
+    config = ProxyConfig(
+        "p", "", (listener,), None, codec=codec, timeouts=timeouts or Timeouts(), grace_s=grace_s, tls=tls
+    )
     proxy = Proxy(config, listen, ours)
     loop = asyncio.get_running_loop()
     await loop.create_connection(lambda: proxy.worker, sock=theirs)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from milliroute.proxy.__main__ import FLAGS, main, parse
-from milliroute.proxy.config import DEFAULT_ADMIN, HostPort, Listener, Timeouts
+from milliroute.proxy.config import DEFAULT_ADMIN, H2Config, HostPort, Listener, Timeouts
 from milliroute.proxy.errors import ConfigError
 
 NEEDED = ["--destination", "127.0.0.1:8086", "--listen", "127.0.0.1:4140"]
@@ -21,6 +21,7 @@ def test_defaults_are_those_of_the_config_module() -> None:
     assert str(config.admin) == DEFAULT_ADMIN
     assert (config.workers, config.codec, config.namespace, config.grace_s) == (1, "fast", "default", 120.0)
     assert (config.timeouts, config.state_dir, options.log_level) == (Timeouts(), "", "info")
+    assert config.h2 == H2Config()
     assert config.proxy_id.startswith(f"{socket.gethostname()}-")
 
 
@@ -48,6 +49,12 @@ def test_every_flag_has_a_variable_of_its_own() -> None:
     assert len({flag.variable for flag in FLAGS}) == len(FLAGS)
 
 
+def test_the_limits_of_http2_are_flags() -> None:
+    flags = ["--h2-max-streams=7", "--h2-stream-window-bytes=70000", "--h2-connection-window-bytes=80000"]
+    config = parse([*NEEDED, *flags, "--h2-resets-per-s", "3", "--h2-control-frames-per-s", "4"], {}).config
+    assert config.h2 == H2Config(7, 70_000, 80_000, 3, 4)
+
+
 def test_listeners_may_be_given_again() -> None:
     config = parse([*NEEDED, "--listen", ":0=reviews", "--listen", ":0=ratings"], {}).config
     assert [listener.apex for listener in config.listeners] == ["", "reviews", "ratings"]
@@ -56,6 +63,11 @@ def test_listeners_may_be_given_again() -> None:
 @pytest.mark.parametrize(
     ("argv", "line"),
     [
+        (
+            ["--h2-stream-window-bytes", "65534"],
+            "--h2-stream-window-bytes: saw '65534', wanted a number from 65535 to 2147483647",
+        ),
+        (["--h2-max-streams", "all"], "--h2-max-streams: saw 'all', wanted a number from 1 to 2147483647"),
         (["--workers", "0"], "--workers: saw '0', wanted a number from 1 to 256"),
         (["--workers", "1" * 5000], "--workers: saw '111"),
         (["--listen", "4140"], "--listen: saw '4140', wanted HOST:PORT with a port from 0 to 65535"),

@@ -23,9 +23,13 @@ def found(routing: Router, name: bytes = b"reviews") -> AuthorityTable:
     return table
 
 
+class Visitor:
+    client_ip = "10.0.0.1"
+
+
 def leaf(routing: Router) -> str:
     table = found(routing)
-    return routing.leaf_of(routing.split_of(table, request()), request(), "10.0.0.1").name
+    return routing.leaf_of(table.only or table.split_for(request()), request(), Visitor()).name
 
 
 def test_name_nobody_told_of_is_neither_found_nor_refused() -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from milliroute.proxy.codec import h2_frames as fr
 from milliroute.proxy.codec.h2_settings import Role
-from tests.proxy.codec.h2_peers import GET, OK, POST, Pairs, data, headers, plain
+from tests.proxy.codec.h2_peers import CONNECT, GET, OK, POST, Pairs, data, headers, plain
 
 TOLERATED = "tolerated"
 
@@ -170,7 +170,6 @@ FRAMES = [
 ]  # fmt: skip
 
 _CL5 = (b"content-length", b"5")
-_UPGRADED = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), *GET[1:]]
 
 MESSAGES = [
     Case("8.1", "trailers without END_STREAM", _OPEN + headers(1, [(b"a", b"b")], end=False), MALFORMED),
@@ -234,7 +233,17 @@ MESSAGES = [
     Case("8.3.1", "Host in the place of :authority", headers(1, [*GET[:3], (b"host", b"a")]), TOLERATED),
     Case("8.3.2", "no :status", headers(1, [(b"a", b"b")]), MALFORMED, "client"),
     Case("8.3.2", ":status that is no number", headers(1, [(b":status", b"2xx")]), MALFORMED, "client"),
-    Case("8.5", "extended CONNECT that was not offered", headers(1, _UPGRADED, end=False), MALFORMED),
+    Case("8.5", "extended CONNECT", headers(1, CONNECT, end=False) + data(1, b"x", end=True), TOLERATED),
+    *(
+        Case("8.5", f"extended CONNECT without {name.decode()}",
+             headers(1, [f for f in CONNECT if f[0] != name], end=False), MALFORMED)
+        for name in (b":method", b":scheme", b":path", b":authority")
+    ),
+    Case("8.5", ":protocol with a method other than CONNECT", headers(1, [*GET, (b":protocol", b"websocket")]),
+         MALFORMED),
+    Case("8.5", "extended CONNECT with content-length", headers(1, [*CONNECT, _CL5], end=False), MALFORMED),
+    Case("8.5", "fields after the DATA of a tunnel",
+         headers(1, CONNECT, end=False) + data(1, b"x") + headers(1, [(b"a", b"b")]), MALFORMED),
     Case("8.6", "101", headers(1, [(b":status", b"101")], end=False), MALFORMED, "client"),
 ]  # fmt: skip
 

@@ -19,6 +19,7 @@ CODECS: tuple[Codec, ...] = ("fast", "reference")
 Pairs = Sequence[tuple[bytes, bytes]]
 GET: Pairs = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/"), (b":authority", b"a.example")]
 POST: Pairs = [(b":method", b"POST"), *GET[1:]]
+CONNECT: Pairs = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), *GET[1:]]  # RFC 8441
 OK: Pairs = [(b":status", b"200")]
 DEFAULT = H2Limits()
 
@@ -75,7 +76,7 @@ class Peer:
         self._decoder = hpack.Decoder()
         self._decoder.max_allowed_table_size = 2**16  # whatever table a test's SETTINGS allow
         self.now = 1000.0
-        self.opening = split(self.conn.take_output())
+        self.opening = split(b"".join(self.conn.take_output()))
         if greet:
             self.send((fr.PREFACE if role == "server" else b"") + fr.settings([]) + fr.SETTINGS_ACK)
             self.wrote()
@@ -84,7 +85,7 @@ class Peer:
         return self.conn.receive(b"".join(wire), self.now)
 
     def wrote(self) -> list[Frame]:
-        return split(self.conn.take_output())
+        return split(b"".join(self.conn.take_output()))
 
     def request(self, fields: Sequence[FieldLike] = GET, *, end: bool = True) -> int:
         """As a client: opens a stream."""

@@ -9,7 +9,7 @@ from random import Random
 
 from milliroute.proxy.codec import h2_frames as fr
 from milliroute.proxy.codec.h2_settings import Role
-from tests.proxy.codec.h2_peers import GET, OK, POST, Pairs, plain
+from tests.proxy.codec.h2_peers import CONNECT, GET, OK, POST, Pairs, plain
 
 # ("receive", wire) or the name of a method and its arguments.
 Step = tuple[object, ...]
@@ -25,10 +25,11 @@ _FIELDS: tuple[tuple[bytes, bytes], ...] = (
 )  # fmt: skip
 _HEADS: dict[Role, tuple[Pairs, ...]] = {
     "server": (
-        GET, GET, GET, POST, POST, POST, [(b":method", b"HEAD"), *GET[1:]], [*GET[:2], (b":path", b"x"), GET[3]],
+        GET, GET, GET, POST, POST, CONNECT, [(b":method", b"HEAD"), *GET[1:]], [*GET[:2], (b":path", b"x"), GET[3]],
         [*GET[:3], (b":authority", b"a b")], [(b":method", b"CONNECT"), GET[3]], GET[:3], [*GET, GET[2]],
-        [(b":method", b"CONNECT"), (b":protocol", b"websocket"), *GET[1:]], [(b":scheme", b"ftp"), GET[0], *GET[2:]],
-        [*GET[:2], (b":path", b"/" + b"p" * 8200), GET[3]], [GET[1], GET[0], *GET[2:]],
+        [*GET, (b":protocol", b"websocket")], [*CONNECT, (b"content-length", b"0")],
+        [(b":scheme", b"ftp"), GET[0], *GET[2:]], [*GET[:2], (b":path", b"/" + b"p" * 8200), GET[3]],
+        [GET[1], GET[0], *GET[2:]],
     ),
     "client": (
         OK, OK, OK, OK, [(b":status", b"103")], [(b":status", b"100")], [(b":status", b"204")], [(b":status", b"304")],
@@ -248,7 +249,7 @@ def _own(rng: Random, role: Role, next_id: int) -> Step:
         interim = [(b":status", b"103"), (b"link", b"x")]
         own += [(("send_response", stream_id, heads, end), 12), (("send_response", stream_id, interim, False), 1)]
     else:
-        own.append((("request", [*rng.choice((GET, POST, [(b":method", b"HEAD"), *GET[1:]]))], end), 10))
+        own.append((("request", [*rng.choice((GET, POST, CONNECT, [(b":method", b"HEAD"), *GET[1:]]))], end), 10))
     steps, weights = zip(*own, strict=True)
     step: Step = rng.choices(steps, weights)[0]
     return step

@@ -33,14 +33,6 @@ def test_resets_are_forgiven_with_time(codec: Codec) -> None:
         assert _last(peer, headers(n), fr.rst_stream(n, fr.CANCEL)) == "tolerated"
 
 
-def test_resets_that_the_peer_makes_us_send_count_too(codec: Codec) -> None:
-    peer = Peer(codec)
-    events = peer.send(*(headers(n) + fr.window_update(n, 0) for n in range(1, 301, 2)))
-    assert isinstance(events[-1], ConnectionFailed)
-    assert events[-1].code == fr.ENHANCE_YOUR_CALM
-    assert len(resets(peer.wrote())) == 101
-
-
 @pytest.mark.parametrize(
     "frame",
     [

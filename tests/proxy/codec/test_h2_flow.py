@@ -212,3 +212,12 @@ def test_a_new_initial_window_does_not_reach_streams_that_have_ended(codec: Code
     peer.conn.send_data(1, b"abc", True)
     # Over 2**31-1, were the stream still there; h2 by itself ends the connection.
     assert reaction(peer.send(_window(2**31 - 1)), peer.wrote()) == "tolerated"
+
+
+def test_the_bare_end_of_a_stream_waits_for_no_backlog(codec: Codec) -> None:
+    """What follows the end may be a reset, and that would overtake it."""
+    peer = _answering(codec, 1, 3)
+    peer.conn.backlog(70_000)
+    peer.conn.send_data(3, b"waits", False)
+    peer.conn.send_data(1, b"", True)
+    assert [(f.stream_id, f.flags) for f in peer.wrote() if f.kind == fr.DATA] == [(1, fr.END_STREAM)]

@@ -136,8 +136,9 @@ def test_an_authority_is_known_in_lower_case() -> None:
 
 
 def test_host_beside_authority_must_agree_and_is_dropped() -> None:
-    assert judge_request(fields([*GET, (b"host", b"WEB.shop:8080")])).drop == {b"host"}
-    for host in (b"web.shop", b"other:8080", b""):
+    authority = dict(GET)[b":authority"]
+    assert judge_request(fields([*GET, (b"host", authority)])).drop == {b"host"}
+    for host in (b"web.shop", b"other:8080", authority.swapcase(), b""):
         refusal([*GET, (b"host", host)])
 
 
@@ -229,9 +230,17 @@ def test_a_response_says_how_many_bytes_come(status: bytes, method: bytes, wante
 
 @pytest.mark.parametrize("status", [b"100", b"200", b"204"])
 def test_a_content_length_that_is_no_number_is_refused_in_any_response(status: bytes) -> None:
-    for method in (b"GET", b"HEAD", b"CONNECT"):
+    for method in (b"GET", b"HEAD"):
         with pytest.raises(StreamError):
             judge_response(fields([(b":status", status), (b"content-length", b"+5")]), method)
+
+
+def test_a_content_length_in_the_answer_that_opens_a_tunnel_is_ignored() -> None:
+    for length in (b"7", b"+5"):
+        answer = fields([(b":status", b"200"), (b"content-length", length)])
+        assert judge_response(answer, b"CONNECT", end_stream=True) == (200, None)
+    with pytest.raises(StreamError):
+        judge_response(fields([(b":status", b"403"), (b"content-length", b"+5")]), b"CONNECT")
 
 
 def test_a_response_that_ends_at_once_has_no_length_unless_it_never_has_a_body() -> None:
@@ -255,7 +264,26 @@ def test_trailers_have_no_pseudo_fields_and_forbidden_ones_are_named() -> None:
             judge_trailers(fields([(name, b"200")]))
 
 
-def test_a_field_that_passed_is_not_judged_again_but_a_special_one_is() -> None:
+def test_fields_that_passed_before_say_the_same_the_next_time() -> None:
     request = fields([*GET, (b"accept", b"*/*"), (b"te", b"trailers"), (b"content-length", b"1"), (b"l5d-a", b"b")])
+    first = judge_request(request)
+    assert all(field.kind for field in request)
+    assert judge_request(request) == first
+    assert (first.content_length, first.drop) == (1, frozenset((b"l5d-a",)))
+
+
+def test_pseudo_fields_that_passed_before_are_still_refused_where_they_have_no_place() -> None:
+    request = fields(GET)
     judge_request(request)
-    assert [field.name for field in request if field.is_plain] == [b"accept", b"te"]
+    for wrong in ([*request, request[0]], [*request[1:], *fields([(b"a", b"b")]), request[0]]):
+        with pytest.raises(StreamError):
+            judge_request(wrong)
+    with pytest.raises(StreamError):
+        judge_trailers(request)
+
+
+def test_a_field_that_was_refused_is_refused_the_next_time() -> None:
+    request = fields([*GET, (b"te", b"gzip"), (b"a", b" b")])
+    for wrong in (request[:-1], [*request[:-2], request[-1]]) * 2:
+        with pytest.raises(StreamError):
+            judge_request(wrong)

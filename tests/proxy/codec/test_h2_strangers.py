@@ -19,7 +19,7 @@ def _pump(ours: Connection, stranger: Stranger) -> tuple[list[told.Event], list[
     seen: list[told.Event] = []
     heard: list[h2.events.Event] = []
     while True:
-        to_stranger, to_us = ours.take_output(), stranger.data_to_send()
+        to_stranger, to_us = b"".join(ours.take_output()), stranger.data_to_send()
         if not to_stranger and not to_us:
             return seen, heard
         if to_stranger:

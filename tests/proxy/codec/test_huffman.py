@@ -111,6 +111,39 @@ def test_what_the_fast_decoder_takes_does_not_reach_the_plain_one(monkeypatch: p
         assert huffman.decode(huffman.encode(text)) == text
 
 
+def _after_sync(state: str) -> bytes | None:
+    """What zlib writes for the bytes behind a string that left it in `state`, and None where it comes to its end."""
+    symbols = {bits: bytes((symbol,)) for symbol, bits in enumerate(huffman._bit_strings()) if len(bits) <= 15}
+    text = b""
+    for byte in huffman._SYNC:
+        for place in range(8):
+            state += str(byte >> place & 1)
+            if state == "1" * 15:
+                return None
+            if state in symbols:
+                text, state = text + symbols[state], ""
+    return text if not state else text + b"?"
+
+
+def test_the_bytes_behind_a_string_tell_right_padding_from_all_other_places_in_the_code() -> None:
+    codes = [bits[:15] for bits in huffman._bit_strings()]
+    right = ["1" * ones for ones in range(8)]
+    seen = [_after_sync(state) for state in right]
+    assert set(seen) == huffman._IN_SYNC
+    for state in {bits[:length] for bits in codes for length in range(len(bits))} - set(right):
+        text = _after_sync(state)
+        assert text is None or not any(text.endswith(end) or end.endswith(text) for end in huffman._IN_SYNC), state
+
+
+def test_a_string_that_was_refused_leaves_nothing_behind() -> None:
+    good, bad = huffman.encode(b"0123456789abc"), huffman.encode(b"0123456789abc") + b"\xff"
+    unusual = huffman.encode(b"0123\\456789")
+    for coded in (bad, unusual, b"\xff" * 20, b"\0" * 20, b"\xfe" * 20) * 2:
+        before = decoded(huffman.decode_plainly, coded)
+        assert decoded(huffman.decode, coded) == before
+        assert huffman.decode(good) == b"0123456789abc"
+
+
 def test_the_code_of_short_symbols_is_complete_for_zlib() -> None:
     inflater = zlib.decompressobj(-9)
     assert inflater.decompress(huffman._deflate_head()) == b""

@@ -1,0 +1,246 @@
+"""One stream of an HTTP/2 client's connection, with the face that an exchange knows (context.Client).
+
+The rule not to break: a stream leaves its connection only when the client has taken all of the response, or is given
+up; else what waits for its window would be lost.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from milliroute.proxy.codec.h2_codec import Connection
+from milliroute.proxy.codec.h2_frames import INTERNAL_ERROR, NO_ERROR
+from milliroute.proxy.codec.hpack_static import Field
+from milliroute.proxy.errors import ClientTimeout, ProxyError
+from milliroute.proxy.exchange import Exchange
+from milliroute.proxy.message import ResponseHead
+from milliroute.proxy.message_h2 import response_to_h2
+from milliroute.proxy.replies import error_fields
+
+# Response bytes that wait for a client's window before its backend is paused.
+HIGH_WATER_BYTES = 64 * 1024
+# HAProxy's timeout client class, facts on hostile input A32: a request body that stands still this long is given up.
+BODY_IDLE_S = 30.0
+
+
+class Streams(Protocol):
+    """The connection, as far as a stream needs it."""
+
+    h2: Connection
+
+    @property
+    def client_ip(self) -> str: ...
+    @property
+    def now(self) -> float: ...
+    def mark(self) -> None: ...
+    def forget(self, stream_id: int) -> None: ...
+    def reset(self, stream_id: int, code: int) -> None: ...
+
+
+class H2Client:
+    """Implements context.Client."""
+
+    __slots__ = (
+        "_body_s",
+        "_connection",
+        "_full_s",
+        "_held_flow",
+        "_is_answered",
+        "_is_full",
+        "_is_paused",
+        "_is_request_done",
+        "_is_tunnel",
+        "_pending",
+        "_stream_id",
+        "_waiting_bytes",
+        "exchange",
+    )
+
+    def __init__(self, connection: Streams, stream_id: int, is_request_done: bool) -> None:
+        self._connection = connection
+        self._stream_id = stream_id
+        self._held_flow = 0
+        self._is_answered = False
+        self._is_full = False
+        # While the client is waited for: since when it has taken nothing, and what waits for it since then.
+        self._full_s = 0.0
+        self._waiting_bytes = 0
+        self._body_s = connection.now
+        self._is_paused = False
+        self._is_request_done = is_request_done
+        self._is_tunnel = False
+        self._pending = b""  # what a client sends into a tunnel that is not there yet
+        self.exchange: Exchange | None = None
+
+    @property
+    def client_ip(self) -> str:
+        return self._connection.client_ip
+
+    # context.Client
+
+    def send_response(self, head: ResponseHead, body: bytes, is_end: bool) -> None:
+        connection = self._connection
+        connection.h2.send_response(self._stream_id, response_to_h2(head), is_end and not body)
+        if body:
+            self._send_data(body, is_end)
+        connection.mark()
+        if is_end:
+            self._end()
+
+    def send_body(self, data: bytes, is_end: bool) -> None:
+        if data or is_end:
+            self._send_data(data, is_end)
+            self._connection.mark()
+        if is_end:
+            self._end()
+
+    def send_trailers(self, fields: Sequence[Field]) -> None:
+        self._connection.h2.send_trailers(self._stream_id, fields)
+        self._connection.mark()
+        self._end()
+
+    def send_interim(self, head: ResponseHead) -> None:
+        self._body_s = self._connection.now  # perhaps it has waited for this
+        self._connection.h2.send_response(self._stream_id, response_to_h2(head), False)
+        self._connection.mark()
+
+    def send_upgraded(self, head: ResponseHead) -> None:
+        """The answer to an extended CONNECT: from here on DATA is passed both ways as it comes."""
+        # Here, because a worker that never sees a tunnel need not carry it.
+        from milliroute.proxy import websocket
+
+        self._is_tunnel = True
+        self._connection.h2.send_response(self._stream_id, websocket.connected_fields(head), False)
+        self._connection.mark()
+        self.resume_request()
+        exchange = self.exchange
+        if exchange is not None and self._pending:
+            pending, self._pending = self._pending, b""
+            exchange.request_body(pending, False)
+        if exchange is not None and self._is_request_done:
+            exchange.request_eof()
+
+    def send_error(self, error: ProxyError) -> None:
+        head = self.exchange.head if self.exchange is not None else None
+        self._connection.h2.send_response(self._stream_id, error_fields(error, head), True)
+        self._connection.mark()
+        self._end()
+
+    def abort(self) -> None:
+        self._connection.reset(self._stream_id, INTERNAL_ERROR)
+
+    def break_off(self, error: ProxyError) -> None:
+        # Here, because only such an end needs it.
+        from milliroute.proxy import rpc
+
+        exchange = self.exchange
+        if exchange is not None and rpc.is_grpc(exchange.head.fields()):
+            self.send_trailers(rpc.status_trailers(error.grpc_status, error.text))
+        else:
+            self.abort()
+
+    def pause_request(self) -> None:
+        self._is_paused = True
+
+    def resume_request(self) -> None:
+        self._is_paused = False
+        self._body_s = self._connection.now
+        held, self._held_flow = self._held_flow, 0
+        if held:
+            self._connection.h2.consumed(self._stream_id, held)
+            self._connection.mark()
+
+    # From the connection
+
+    def data(self, body: bytes, flow_bytes: int, is_end: bool) -> None:
+        exchange = self.exchange
+        self._is_request_done = is_end
+        self._body_s = self._connection.now
+        if exchange is None:
+            self._connection.h2.consumed(self._stream_id, flow_bytes)
+        elif exchange.head.upgrade:
+            self._tunnel_data(exchange, body, flow_bytes, is_end)
+        else:
+            self._took(flow_bytes)
+            exchange.request_body(body, is_end)
+
+    def trailers(self, fields: Sequence[Field]) -> None:
+        self._is_request_done = True
+        if self.exchange is not None and not self.exchange.head.upgrade:
+            self.exchange.request_trailers(fields)
+
+    def opened(self) -> None:
+        """The client has taken most of what waited, or all."""
+        if self._is_answered:
+            if not self._connection.h2.queued(self._stream_id):
+                self._leave()
+        elif self._is_full and self.exchange is not None:
+            self._is_full = False
+            self.exchange.resume_response()
+
+    def is_stuck(self, now: float, limit_s: float) -> bool:
+        """The client has taken nothing for so long, of what waits for it (CVE-2019-9517, CVE-2019-9511)."""
+        if not (self._is_full or self._is_answered):
+            return False
+        queued = self._connection.h2.queued(self._stream_id)
+        if queued < self._waiting_bytes:
+            self._full_s = now
+        self._waiting_bytes = queued
+        return now - self._full_s > limit_s
+
+    def check_time(self, now: float) -> None:
+        exchange = self.exchange
+        if exchange is None or self._is_tunnel:
+            return
+        is_begun = exchange.has_begun_response or exchange.head.upgrade != b""
+        if self._is_request_done or self._is_paused or is_begun:
+            exchange.check_time(now)
+        elif now - self._body_s > BODY_IDLE_S and not self._is_call():
+            exchange.refuse(ClientTimeout(f"request body stood still for {BODY_IDLE_S:g} s"))
+
+    def _is_call(self) -> bool:
+        """A gRPC call's messages come when they come, and before the last its backend owes no answer."""
+        # Here, because only a request whose body is under way is asked.
+        from milliroute.proxy import rpc
+
+        return self.exchange is not None and rpc.is_grpc(self.exchange.head.fields())
+
+    def _tunnel_data(self, exchange: Exchange, body: bytes, flow_bytes: int, is_end: bool) -> None:
+        if not self._is_tunnel:
+            self._held_flow += flow_bytes  # and so bounded by the stream's window
+            self._pending += body
+            return
+        self._took(flow_bytes)
+        exchange.request_body(body, False)
+        if is_end:
+            exchange.request_eof()
+
+    def _took(self, flow_bytes: int) -> None:
+        if self._is_paused:
+            self._held_flow += flow_bytes
+        else:
+            self._connection.h2.consumed(self._stream_id, flow_bytes)
+
+    def _send_data(self, data: bytes, is_end: bool) -> None:
+        h2 = self._connection.h2
+        h2.send_data(self._stream_id, data, is_end)
+        if not is_end and not self._is_full and h2.queued(self._stream_id) > HIGH_WATER_BYTES:
+            self._is_full = True
+            self._full_s = self._connection.now
+            if self.exchange is not None:
+                self.exchange.pause_response()
+
+    def _end(self) -> None:
+        """The exchange is over; what the client has not taken yet is still under way to it."""
+        self.exchange = None
+        if self._connection.h2.queued(self._stream_id):
+            self._is_answered = True
+            self._full_s = self._connection.now
+        else:
+            self._leave()
+
+    def _leave(self) -> None:
+        """RFC 9113 section 8.1: after a whole response the rest of a request may be refused without an error."""
+        self._connection.forget(self._stream_id)
+        if not self._is_request_done:
+            self._connection.h2.reset(self._stream_id, NO_ERROR)
+            self._connection.mark()

@@ -1,0 +1,49 @@
+"""What a route's owner wants beyond weights: which failures are tried again, and how long things may take. Pure.
+
+A Policy is made once per table from its PolicyState; the exchange asks it. The rule not to break: what is not provably
+safe to send twice is not sent twice unless its owner has said so (facts on retry safety).
+"""
+
+from collections.abc import Collection
+
+from milliroute.proxy.message import IDEMPOTENT_METHODS, Fields
+from milliroute.proxy.state import PolicyState
+
+
+class Policy:
+    """Times in seconds, 0 for none. try_s: of one try, until its response begins; request_s: of the whole request."""
+
+    __slots__ = ("_grpc", "_limit", "_methods", "_statuses", "idle_s", "request_s", "try_s")
+
+    def __init__(self, state: PolicyState) -> None:
+        self._statuses = frozenset(status for low, high in state.retry_statuses for status in range(low, high + 1))
+        self._grpc = frozenset(str(code) for code in state.retry_grpc)
+        self._limit = state.retry_limit
+        self._methods: Collection[bytes] | None = None  # None: all
+        if "*" not in state.retry_methods:
+            self._methods = IDEMPOTENT_METHODS | {method.encode() for method in state.retry_methods}
+        limits_ms = [ms for ms in (state.try_timeout_ms, state.response_timeout_ms) if ms]
+        self.try_s = min(limits_ms) / 1000 if limits_ms else 0.0
+        self.request_s = state.request_timeout_ms / 1000
+        self.idle_s = state.idle_timeout_ms / 1000
+
+    @property
+    def retries_grpc(self) -> bool:
+        return bool(self._grpc)
+
+    def retries_status(self, status: int, method: bytes, tries: int) -> bool:
+        """tries: retries that were made of this request already."""
+        return status in self._statuses and self._allows(method, tries)
+
+    def retries_call(self, fields: Fields, tries: int) -> bool:
+        """fields: the head of a gRPC response without a body, or its trailers. Naming its statuses is the opt-in."""
+        if not self._grpc or tries >= self._limit:
+            return False
+        return next((v.decode("latin-1") for n, v in fields if n == b"grpc-status"), "") in self._grpc
+
+    def retries_timeout(self, method: bytes, tries: int) -> bool:
+        """A try that took too long; asked for by naming 504 or gRPC's DEADLINE_EXCEEDED among what is tried again."""
+        return (504 in self._statuses and self._allows(method, tries)) or ("4" in self._grpc and tries < self._limit)
+
+    def _allows(self, method: bytes, tries: int) -> bool:
+        return tries < self._limit and (self._methods is None or method in self._methods)

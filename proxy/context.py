@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from milliroute.proxy.deadlines import TICK_S, Deadlines
 from milliroute.proxy.dialer import Dialer
+from milliroute.proxy.ejection import Ejections
 from milliroute.proxy.errors import NoBackend, NoRoute, ProxyError
 from milliroute.proxy.message import ResponseHead
 from milliroute.proxy.metrics import ErrorCounts, TcpSeries
@@ -73,12 +74,6 @@ class Parked(Protocol):
     def resume_routing(self) -> None: ...
 
 
-class Expiring(Protocol):
-    """A request with a deadline."""
-
-    def expire(self) -> None: ...
-
-
 class Context:
     """What all exchanges of a worker share."""
 
@@ -87,6 +82,7 @@ class Context:
         "_is_ticking",
         "ask",
         "dialer",
+        "ejections",
         "errors",
         "is_draining",
         "loop",
@@ -106,28 +102,27 @@ class Context:
         self.is_draining = False
         self.now = monotonic()  # coarse: set by the sweep, good enough for idle times
         self.parked: dict[bytes, dict[Parked, None]] = {}  # by authority, in order of arrival
-        self._deadlines: Deadlines[Expiring] = Deadlines()
+        self._deadlines: Deadlines[Callable[[], None]] = Deadlines()
+        self.ejections = Ejections()
         self._is_ticking = False
 
-    def set_deadline(self, exchange: Expiring, timeout_s: float | None) -> int:
-        """Returns what drop_deadline needs; 0 for a request without one."""
-        if timeout_s is None:
-            return 0
+    def set_deadline(self, callback: Callable[[], None], timeout_s: float) -> int:
+        """Returns what drop_deadline needs."""
         if not self._is_ticking:
             self._is_ticking = True
             self.loop.call_later(TICK_S, self._tick)
-        return self._deadlines.add(monotonic() + timeout_s, exchange)
+        return self._deadlines.add(monotonic() + timeout_s, callback)
 
-    def drop_deadline(self, slot: int, exchange: Expiring) -> None:
-        self._deadlines.discard(slot, exchange)
+    def drop_deadline(self, slot: int, callback: Callable[[], None]) -> None:
+        self._deadlines.discard(slot, callback)
 
     def _tick(self) -> None:
         """Only while there are deadlines: an idle worker sleeps."""
         self._is_ticking = bool(self._deadlines)
         if self._is_ticking:
             self.loop.call_later(TICK_S, self._tick)
-            for exchange in self._deadlines.due(monotonic()):
-                exchange.expire()
+            for callback in self._deadlines.due(monotonic()):
+                callback()
 
     def park(self, exchange: "Parked", authority: bytes) -> None:
         """Until the agent has answered, or the sweep finds that it took too long."""

@@ -56,6 +56,9 @@ class RequestHead:
         """How long the client waits for the end of the response, where it says so: grpc-timeout, over HTTP/2 only."""
         return None
 
+    def limit_timeout(self, timeout_s: float) -> None:
+        """Says that much instead, to the backend of another try; for a request that says nothing, nothing."""
+
 
 class ResponseHead:
     """length: of the body that follows on the wire, so 0 for HEAD, 204 and 304 whatever the fields say.

@@ -41,6 +41,11 @@ class H2RequestHead(RequestHead):
         else:
             self.length = CHUNKED if verdict.content_length is None else verdict.content_length
 
+    def limit_timeout(self, timeout_s: float) -> None:
+        # As many digits as gRPC allows in milliseconds; where it is over, the deadline comes before the answer.
+        value = b"%dm" % max(1, min(int(timeout_s * 1000), 99_999_999))
+        self._fields = [Field(f.name, value) if f.name == b"grpc-timeout" else f for f in self._fields]
+
     def timeout_s(self) -> float | None:
         # Here, because a worker without gRPC need not carry it.
         from milliroute.proxy import rpc

@@ -6,7 +6,7 @@ safe to send twice is not sent twice unless its owner has said so (facts on retr
 
 from collections.abc import Collection
 
-from milliroute.proxy.message import IDEMPOTENT_METHODS, Fields
+from milliroute.proxy.message import IDEMPOTENT_METHODS
 from milliroute.proxy.state import PolicyState
 
 
@@ -17,7 +17,7 @@ class Policy:
 
     def __init__(self, state: PolicyState) -> None:
         self._statuses = frozenset(status for low, high in state.retry_statuses for status in range(low, high + 1))
-        self._grpc = frozenset(str(code) for code in state.retry_grpc)
+        self._grpc = frozenset(b"%d" % code for code in state.retry_grpc)
         self._limit = state.retry_limit
         self._methods: Collection[bytes] | None = None  # None: all
         if "*" not in state.retry_methods:
@@ -35,15 +35,22 @@ class Policy:
         """tries: retries that were made of this request already."""
         return status in self._statuses and self._allows(method, tries)
 
-    def retries_call(self, fields: Fields, tries: int) -> bool:
-        """fields: the head of a gRPC response without a body, or its trailers. Naming its statuses is the opt-in."""
-        if not self._grpc or tries >= self._limit:
-            return False
-        return next((v.decode("latin-1") for n, v in fields if n == b"grpc-status"), "") in self._grpc
+    def retries_call(self, grpc_status: bytes, tries: int) -> bool:
+        """A gRPC response: any method, since naming its statuses is the opt-in."""
+        return grpc_status in self._grpc and tries < self._limit
 
     def retries_timeout(self, method: bytes, tries: int) -> bool:
         """A try that took too long; asked for by naming 504 or gRPC's DEADLINE_EXCEEDED among what is tried again."""
-        return (504 in self._statuses and self._allows(method, tries)) or ("4" in self._grpc and tries < self._limit)
+        return self._retries_own(504, b"4", method, tries)
+
+    def retries_failure(self, method: bytes, tries: int) -> bool:
+        """A connection that broke before the response; asked for by naming 502 or gRPC's UNAVAILABLE."""
+        return self._retries_own(502, b"14", method, tries)
+
+    def _retries_own(self, status: int, grpc_status: bytes, method: bytes, tries: int) -> bool:
+        """What we would answer ourselves: by its HTTP status or, for a call, which is a POST, by gRPC's."""
+        is_call = method == b"POST" and grpc_status in self._grpc and tries < self._limit
+        return is_call or self.retries_status(status, method, tries)
 
     def _allows(self, method: bytes, tries: int) -> bool:
         return tries < self._limit and (self._methods is None or method in self._methods)

@@ -136,6 +136,7 @@ class Worker(asyncio.Protocol):
         for connection in list(self._connections):
             connection.check_time(now)
         context.sweep_parked()
+        context.ejections.sweep(now)
         if now - self._pool_sweep_s > self._config.timeouts.pool_idle_s / 2:
             self._pool_sweep_s = now
             context.dialer.sweep()

@@ -30,7 +30,7 @@ PROXY: Ladder = [
     ("I/O", "h2_stream"),
     ("I/O", "h2_link"),
     ("I/O", "dialer splice"),
-    ("pure", "router ejection agent.splitsview"),
+    ("pure", "router ejection attempts agent.splitsview"),
     ("pure", "table agent.destination agent.ledger message_h2"),
     ("pure", "rpc websocket deadlines budget accrual policy"),
     ("pure", "codec.h2_codec"),

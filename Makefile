@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install run test lint types check bench proto clean
+.PHONY: install run test lint types check bench fuzz proto clean
 
 install: $(VENV)/.installed
 
@@ -23,6 +23,12 @@ types: $(VENV)/.dev .typing/milliroute
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks
+
+# TARGET: one of tests/fuzz/catalog.py, or all; SECONDS of each.
+TARGET ?= all
+SECONDS ?= 600
+fuzz: $(VENV)/.dev
+	$(BIN)/python -m tests.fuzz $(TARGET) $(SECONDS)
 
 # Made with the oldest version that works (grpcio-tools 1.51.1), so that users are not pinned to a new protobuf.
 proto: .typing/milliroute

@@ -132,8 +132,11 @@ class H2Stream:
                 receiver.response_body(b"", True)
             return
         length = 0
-        if not (head.is_h2 or is_end or head.method == b"HEAD" or status in (204, 304)):
+        if not (head.is_h2 or head.method == b"HEAD" or status in (204, 304)):
             length = length_of(fields)
+            if is_end and length == CHUNKED:
+                # RFC 9112 section 6.3: without it an HTTP/1.1 client would read until the connection closes.
+                length, fields = 0, [*fields, Field(b"content-length", b"0")]
         receiver.response(H2ResponseHead(status, fields, length), b"", is_end)
 
     def _tunnel_head(self, status: int, fields: Sequence[Field]) -> ResponseHead:

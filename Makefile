@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install run test lint types check bench fuzz proto clean
+.PHONY: install run test lint types check bench fuzz chaos soak proto clean
 
 install: $(VENV)/.installed
 
@@ -29,6 +29,16 @@ TARGET ?= all
 SECONDS ?= 600
 fuzz: $(VENV)/.dev
 	$(BIN)/python -m tests.fuzz $(TARGET) $(SECONDS)
+
+# docs/chaos.md. NAMES: the beginnings of scenarios' names; none is all of them.
+NAMES ?=
+SEED ?= 1
+chaos: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos $(NAMES) --seed $(SEED)
+
+MINUTES ?= 30
+soak: $(VENV)/.dev
+	$(BIN)/python -m tests.chaos.soak $(MINUTES)
 
 # Made with the oldest version that works (grpcio-tools 1.51.1), so that users are not pinned to a new protobuf.
 proto: .typing/milliroute

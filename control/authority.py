@@ -9,7 +9,7 @@ The one rule: ports are a client's to write, so a name has at most as many views
 
 from collections.abc import Mapping
 
-from milliroute.control import endpoints, names
+from milliroute.control import access, endpoints, names
 from milliroute.control.index import Index, title
 from milliroute.control.model import Match, Sticky, TrafficPolicy, TrafficSplit
 from milliroute.control.quantity import MICRO
@@ -56,12 +56,16 @@ def compose(index: Index, ramps: Mapping[str, Ramp], key: str) -> AuthorityView 
     if not routes or routes[-1].matches:
         routes.append(_own_route(index, host, split, table))
     warnings = [*(split_warnings(index, split) if split else ()), *table.warnings, *_conflicts(index, host)]
+    reached = [
+        table.keys[weight.backend] for route in routes for weight in route.split.weights if _may_be_sent(route, weight)
+    ]
     return AuthorityView(
         name=service.name if service else _short(host, namespace),
         namespace=namespace,
         backends=tuple(table.views),
         routes=tuple(routes),
         warnings=tuple(dict.fromkeys(warnings)),
+        access=access.guards(index, host, namespace, port, reached),
     )
 
 
@@ -89,6 +93,7 @@ class _Backends:
 
     def __init__(self, index: Index, namespace: str, port: int | None) -> None:
         self.views: list[BackendView] = []
+        self.keys: list[str] = []  # of the views
         self.warnings: list[str] = []
         self.index = index
         self._namespace = namespace
@@ -101,6 +106,7 @@ class _Backends:
             view, warning = endpoints.backend(self.index, key, self._namespace, self._port)
             found = self._positions[key] = len(self.views)
             self.views.append(view)
+            self.keys.append(key)
             self.warnings += [warning] if warning else []
         return found
 
@@ -143,10 +149,17 @@ def _split_view(split: TrafficSplit, ramp: Ramp | None, table: _Backends) -> Spl
         ramp=_ramp_view(ramp, leaves) if ramp else None,
         sticky=_sticky_view(split.sticky) if split.sticky else None,
         strict_empty_leaf=split.strict_empty_leaf,
+        is_failover=split.is_failover,
+        fault=split.fault,
         source=split.origin.short,
         apex=split.apex,
         policy=split.policy or _policy(table.index, names.canonical(split.apex, split.namespace)),
     )
+
+
+def _may_be_sent(route: RouteView, weight: WeightView) -> bool:
+    """Whether requests may go to this leaf; along a ramp also to those it leads away from."""
+    return weight.micro > 0 or route.split.ramp is not None
 
 
 def _policy(index: Index, host: str) -> TrafficPolicy | None:

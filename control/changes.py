@@ -37,6 +37,7 @@ def warning_lines(old: Snapshot | None, new: Snapshot) -> Iterator[str]:
         for text in problem.warnings:
             if (problem.split, text) not in before:
                 yield f"split {problem.split}: {text}"
+    yield from (text for text in new.access_warnings if old is None or text not in old.access_warnings)
 
 
 def source_lines(old: Sequence[SourceStatus], new: Sequence[SourceStatus]) -> Iterator[tuple[bool, str]]:

@@ -7,6 +7,7 @@ form wanted. Light: the command line imports it before it knows which verb runs.
 from dataclasses import dataclass
 
 from milliroute.control import errors
+from milliroute.control.model import AccessDefaults
 
 VERSION = "0.1.0"
 
@@ -30,6 +31,17 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamSecurity:
+    """Who may ask for tables. cert and key: PEM files, "" for plain text; client_ca: authorities of the proxies, who
+    must show a certificate then; token_file: what a proxy must know. All are read anew when they change."""
+
+    cert: str = ""
+    key: str = ""
+    client_ca: str = ""
+    token_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ControlConfig:
     """`listen` is HOST:PORT or unix:PATH; `admin` is HOST:PORT; `backends` are texts NAME=HOST:PORT,..."""
 
@@ -37,6 +49,20 @@ class ControlConfig:
     backends: tuple[str, ...] = ()
     listen: str = DEFAULT_LISTEN
     admin: str = DEFAULT_ADMIN
+    access: AccessDefaults = AccessDefaults()  # noqa: RUF009  # a frozen value
+    security: StreamSecurity = StreamSecurity()
+
+
+def check_security(security: StreamSecurity, listen: str) -> None:
+    """Raises ConfigError for flags that do not fit together."""
+    if bool(security.cert) != bool(security.key):
+        there, missing = ("cert", "key") if security.cert else ("key", "cert")
+        raise errors.ConfigError(f"--tls-{there}: saw it without --tls-{missing}, want both or none")
+    if security.client_ca and not security.cert:
+        raise errors.ConfigError("--tls-client-ca: saw it without --tls-cert, want both or none")
+    is_near = listen.startswith(UNIX) or parse_address(listen, "--listen").host in ("127.0.0.1", "::1", "localhost")
+    if security.token_file and not security.cert and not is_near:
+        raise errors.ConfigError(f"--token-file: saw {listen} without --tls-cert, want TLS where others can listen in")
 
 
 def parse_address(text: str, flag: str) -> Address:

@@ -6,11 +6,13 @@ is no decision here; anything that needs one belongs to `snapshot`.
 
 from milliroute.control.api import destination_pb2 as pb
 from milliroute.control.hub import Stamp
-from milliroute.control.model import FailureAccrual, TrafficPolicy
+from milliroute.control.model import FailureAccrual, Fault, FaultPart, TrafficPolicy
 from milliroute.control.views import (
     AuthorityView,
+    AuthorizationView,
     BackendView,
     EndpointView,
+    GuardView,
     MatchView,
     RampView,
     RouteView,
@@ -22,7 +24,11 @@ from milliroute.control.views import (
 def state(stamp: Stamp, view: AuthorityView | None) -> bytes:
     """The whole state of one authority; None is an authority that does not exist."""
     message = pb.State(
-        key=stamp.key, epoch=stamp.epoch, version=stamp.version, published_unix_ns=stamp.published_unix_ns
+        key=stamp.key,
+        epoch=stamp.epoch,
+        version=stamp.version,
+        published_unix_ns=stamp.published_unix_ns,
+        is_partial=stamp.is_partial,
     )
     if view is None:
         message.unknown.SetInParent()
@@ -31,8 +37,9 @@ def state(stamp: Stamp, view: AuthorityView | None) -> bytes:
     return pb.WatchResponse(state=message).SerializeToString()
 
 
-def resolved(authority: str, key: str) -> bytes:
-    return pb.WatchResponse(resolved=pb.Resolved(authority=authority, key=key)).SerializeToString()
+def resolved(authority: str, key: str, is_partial: bool) -> bytes:
+    message = pb.Resolved(authority=authority, key=key, is_partial=is_partial)
+    return pb.WatchResponse(resolved=message).SerializeToString()
 
 
 def _authority(view: AuthorityView) -> pb.Authority:
@@ -42,7 +49,26 @@ def _authority(view: AuthorityView) -> pb.Authority:
         backends=[_backend(backend) for backend in view.backends],
         routes=[_route(route) for route in view.routes],
         warnings=view.warnings,
+        access=[_guard(guard) for guard in view.access],
     )
+
+
+def _guard(view: GuardView) -> pb.Guard:
+    authorizations = [_authorization(one) for one in view.authorizations]
+    return pb.Guard(kind=view.kind, name=view.name, authorizations=authorizations, is_audit=view.is_audit)
+
+
+def _authorization(view: AuthorizationView) -> pb.Authorization:
+    required = [
+        pb.Authentication(
+            name=one.name,
+            networks=[pb.Network(cidr=network.cidr, excepts=network.excepts) for network in one.networks],
+            identities=one.identities,
+        )
+        for one in view.required
+    ]
+    matches = [_match(match) for match in view.matches]
+    return pb.Authorization(name=view.name, required=required, matches=matches, is_tcp_only=view.is_tcp_only)
 
 
 def _backend(view: BackendView) -> pb.Backend:
@@ -69,6 +95,22 @@ def _accrual(accrual: FailureAccrual) -> pb.FailureAccrual:
         min_requests=accrual.min_requests,
         max_out_percent=accrual.max_out_percent,
     )
+
+
+def _fault(fault: Fault) -> pb.Fault:
+    headers = [pb.HeaderMatch(name=header.name, regex=header.regex) for header in fault.headers]
+    return pb.Fault(
+        match=pb.Match(path_regex=fault.path_regex, headers=headers),
+        leaf=fault.leaf,
+        delay=_fault_part(fault.delay),
+        abort=_fault_part(fault.abort),
+        reset=_fault_part(fault.reset),
+        bandwidth=_fault_part(fault.bandwidth),
+    )
+
+
+def _fault_part(part: FaultPart | None) -> pb.FaultPart | None:
+    return pb.FaultPart(share_micro=part.share_micro, value=part.value) if part else None
 
 
 def _policy(policy: TrafficPolicy) -> pb.Policy:
@@ -104,9 +146,11 @@ def _split(view: SplitView) -> pb.Split:
         ramp=_ramp(view.ramp) if view.ramp else None,
         sticky=_sticky(view.sticky) if view.sticky else None,
         strict_empty_leaf=view.strict_empty_leaf,
+        is_failover=view.is_failover,
         source=view.source,
         apex=view.apex,
         policy=_policy(view.policy) if view.policy else None,
+        fault=_fault(view.fault) if view.fault else None,
     )
 
 

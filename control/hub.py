@@ -23,6 +23,7 @@ class State(Protocol):
     """What the hub needs of a snapshot.Snapshot."""
 
     version: int
+    is_partial: bool
 
     def key_of(self, asked: str, namespace: str) -> str: ...
 
@@ -39,6 +40,7 @@ class Stamp:
     epoch: str
     version: int
     published_unix_ns: int
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ class Hub:
         changed = 0
         for key, topic in self._topics.items():
             view = snapshot.view(key)
-            if view == topic.view:
+            if view == topic.view and snapshot.is_partial == topic.publication.stamp.is_partial:
                 continue
             changed += 1
             topic.view = view
@@ -182,7 +184,7 @@ class Hub:
         self.publications_total += 1
         # A name that does not exist was last changed nobody knows when; this version is not below any sent before.
         version = self._snapshot.version if view is None else self._snapshot.version_of(key)
-        stamp = Stamp(key, self.epoch, version, self._now_unix_ns())
+        stamp = Stamp(key, self.epoch, version, self._now_unix_ns(), self._snapshot.is_partial)
         return Publication(stamp, self._serialize(stamp, view))
 
     def _attach(self, key: str, watcher: Watcher) -> Publication:

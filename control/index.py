@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from milliroute.control import names
 from milliroute.control.model import EndpointSlice, HTTPRouteGroup, Objects, Service, TrafficSplit
+from milliroute.control.policies import Policies, sort
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Index:
     groups: Mapping[tuple[str, str], HTTPRouteGroup]
     splits: Mapping[str, TrafficSplit]
     losers: tuple[tuple[TrafficSplit, str], ...]
+    policies: Policies
 
 
 def index(objects: Objects) -> Index:
@@ -33,6 +35,7 @@ def index(objects: Objects) -> Index:
         groups={(group.namespace, group.name): group for group in objects.route_groups},
         splits=splits,
         losers=tuple(losers),
+        policies=sort(objects.access, objects.defaults),
     )
 
 

@@ -80,6 +80,31 @@ class FailureAccrual:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultPart:
+    """Of so many requests in a million; `value`: ms, a status, bytes a second, or nothing."""
+
+    share_micro: int
+    value: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The annotation milliroute.io/fault: what goes wrong on purpose, of the requests that match; "", () match all."""
+
+    delay: FaultPart | None = None
+    abort: FaultPart | None = None
+    reset: FaultPart | None = None
+    bandwidth: FaultPart | None = None
+    leaf: str = ""
+    path_regex: str = ""
+    headers: tuple["HeaderMatch", ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return self.delay is self.abort is self.reset is self.bandwidth is None
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficSplit:
     """split.smi-spec.io TrafficSplit of any version; `matches` are (kind, name) of the referenced groups."""
 
@@ -93,7 +118,9 @@ class TrafficSplit:
     sticky: Sticky | None = None
     ramp_ms: int = 0  # 0: weights hold at once
     strict_empty_leaf: bool = False
+    is_failover: bool = False  # the first backend that is ready gets everything; weights above 0 say who takes part
     policy: TrafficPolicy | None = None
+    fault: Fault | None = None
     origin: Origin = NOWHERE
 
 
@@ -156,6 +183,7 @@ class Service:
     accrual: FailureAccrual | None = None
     tls: UpstreamTls | None = None  # of those ports that speak it
     origin: Origin = NOWHERE
+    selector: tuple[tuple[str, str], ...] = ()  # labels of its pods
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +217,119 @@ class EndpointSlice:
     origin: Origin = NOWHERE
 
 
-KubeObject: TypeAlias = TrafficSplit | HTTPRouteGroup | Service | EndpointSlice
+# What holds where no policy lets a request in. Linkerd's words; cluster-...: from the cluster's networks only.
+AccessMode: TypeAlias = Literal[
+    "all-unauthenticated", "all-authenticated", "cluster-unauthenticated", "cluster-authenticated", "deny", "audit"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """policy.linkerd.io Server: guards a port of the Services whose pods have all of `pod_labels`, or of `service`.
+
+    `service` is a name as in a split; then `port` is the Service's, else that of the pods.
+    """
+
+    namespace: str
+    name: str
+    port: int | str
+    pod_labels: tuple[tuple[str, str], ...] = ()
+    service: str = ""
+    mode: AccessMode = "deny"
+    origin: Origin = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Of another object; `namespace` is always set."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationPolicy:
+    """policy.linkerd.io AuthorizationPolicy: lets in whom all of `required` take. `groups` are the HTTPRouteGroups of
+    its namespace of which a request must match one; none: any request."""
+
+    namespace: str
+    name: str
+    target: Reference  # a Server or a Namespace
+    required: tuple[Reference, ...] = ()
+    groups: tuple[str, ...] = ()
+    origin: Origin = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """CIDRs; `excepts` lie within `cidr`."""
+
+    cidr: str
+    excepts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkAuthentication:
+    """policy.linkerd.io NetworkAuthentication: any of the networks."""
+
+    namespace: str
+    name: str
+    networks: tuple[Network, ...]
+    origin: Origin = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class MeshTLSAuthentication:
+    """policy.linkerd.io MeshTLSAuthentication: any of the identities, or of the ServiceAccounts and Namespaces.
+
+    An identity is a name in a client's certificate: "*" any, "*.suffix", a DNS name, a SPIFFE id, "spiffe://.../*".
+    """
+
+    namespace: str
+    name: str
+    identities: tuple[str, ...] = ()
+    accounts: tuple[Reference, ...] = ()
+    origin: Origin = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRule:
+    """Of a TrafficTarget: an HTTPRouteGroup of its namespace, all of its matches or those named. A TCPRoute has neither
+    and lets connections in that are not HTTP."""
+
+    group: str = ""
+    matches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficTarget:
+    """access.smi-spec.io TrafficTarget of any version. `service` is the destination, as a name in a split; `port` 0 is
+    any. Without rules everything of the sources is let in."""
+
+    namespace: str
+    name: str
+    service: str
+    sources: tuple[Reference, ...]
+    rules: tuple[TargetRule, ...] = ()
+    port: int = 0
+    origin: Origin = NOWHERE
+
+
+AccessObject: TypeAlias = Server | AuthorizationPolicy | NetworkAuthentication | MeshTLSAuthentication | TrafficTarget
+KubeObject: TypeAlias = TrafficSplit | HTTPRouteGroup | Service | EndpointSlice | AccessObject
+
+# Linkerd's clusterNetworks: the private address blocks.
+CLUSTER_NETWORKS = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8")
+
+
+@dataclass(frozen=True, slots=True)
+class AccessDefaults:
+    """What flags say of access. `trust_domain`: of the identities of ServiceAccounts."""
+
+    mode: AccessMode = "all-unauthenticated"
+    cluster_networks: tuple[str, ...] = CLUSTER_NETWORKS
+    trust_domain: str = "cluster.local"
 
 
 # Of a file: "rest" is its newest content without what its errors name, "nothing" that it never had a good version.
@@ -217,4 +357,13 @@ class Objects:
     route_groups: tuple[HTTPRouteGroup, ...] = ()
     services: tuple[Service, ...] = ()
     slices: tuple[EndpointSlice, ...] = ()
+    access: tuple[AccessObject, ...] = ()
+    defaults: AccessDefaults = AccessDefaults()
     sources: tuple[SourceStatus, ...] = ()
+
+    @property
+    def is_partial(self) -> bool:
+        """A source has had no good version yet, or all of them together hold nothing: a folder that is not mounted."""
+        return any(source.in_force == "nothing" for source in self.sources) or bool(
+            self.sources and not (self.splits or self.services)
+        )

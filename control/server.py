@@ -15,14 +15,15 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Protocol
 
 from grpc import aio
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from milliroute.control import changes, encoding, errors, service, snapshot
+from milliroute.control import changes, encoding, errors, security, service, snapshot
 from milliroute.control.admin import AdminServer, Page
-from milliroute.control.config import UNIX, VERSION, Address, ControlConfig, parse_address
+from milliroute.control.config import UNIX, VERSION, Address, ControlConfig, check_security, parse_address
 from milliroute.control.fleet import Fleet
 from milliroute.control.hub import Hub
 from milliroute.control.model import Objects
@@ -54,7 +55,10 @@ class ControlServer:
         self._source: Source = source or FileSource(config.files, config.backends)
         self._grpc: aio.Server | None = None
         self._admin: AdminServer | None = None
-        self._first = self._source.read()
+        check_security(config.security, config.listen)
+        self._gate = security.TokenGate(config.security.token_file) if config.security.token_file else None
+        self._credentials = security.Credentials(config.security) if config.security.cert else None
+        self._first = replace(self._source.read(), defaults=config.access)
         state = snapshot.build(self._first, None, _now_unix_ms())
         hub = Hub(secrets.token_hex(8), state, encoding.state, time.time_ns)
         self._status = Status(state, (), hub, Fleet())
@@ -62,9 +66,10 @@ class ControlServer:
     async def start(self, announce: Callable[[str, str], None]) -> None:
         """Listen; `announce(name, address)` hears of each listener. Raises ControlError when one is impossible."""
         admin_address = parse_address(self._config.admin, "--admin")
-        destination = service.DestinationService(self._status.hub, self._status.fleet, time.time_ns)
+        opens = self._gate.opens if self._gate is not None else None
+        destination = service.DestinationService(self._status.hub, self._status.fleet, time.time_ns, opens)
         self._grpc = aio.server(handlers=[destination.handler()], options=service.SERVER_OPTIONS)
-        listen = _bind(self._grpc, self._config.listen)
+        listen = _bind(self._grpc, self._config.listen, self._credentials)
         self._admin = AdminServer(self._pages())
         admin = await self._admin.start(admin_address)
         await self._grpc.start()
@@ -94,6 +99,7 @@ class ControlServer:
             await asyncio.sleep(STOP_GRACE_S)
 
     def _apply(self, objects: Objects) -> None:
+        objects = replace(objects, defaults=self._config.access)
         old = self._status.snapshot
         new = snapshot.build(objects, old, _now_unix_ms())
         if new is not old:
@@ -160,14 +166,14 @@ def _json(value: dict[str, object] | dict[str, str]) -> Page:
     return Page(json.dumps(value, indent=1).encode() + b"\n", "application/json")
 
 
-def _bind(server: aio.Server, listen: str) -> str:
+def _bind(server: aio.Server, listen: str, credentials: security.Credentials | None) -> str:
     """Returns the address as a client should write it. Raises ConfigError, ControlError."""
     if listen.startswith(UNIX):
-        _add_port(server, listen)
+        _add_port(server, listen, credentials)
         return listen
     address = parse_address(listen, "--listen")
     _probe(address)
-    return str(Address(address.host, _add_port(server, str(address))))
+    return str(Address(address.host, _add_port(server, str(address), credentials)))
 
 
 def _probe(address: Address) -> None:
@@ -183,9 +189,12 @@ def _probe(address: Address) -> None:
         raise errors.ControlError(f"cannot listen on {address} (grpc): {reason}") from error
 
 
-def _add_port(server: aio.Server, listen: str) -> int:
+def _add_port(server: aio.Server, listen: str, credentials: security.Credentials | None) -> int:
     try:
-        port = server.add_insecure_port(listen)
+        if credentials is None:
+            port = server.add_insecure_port(listen)
+        else:
+            port = server.add_secure_port(listen, credentials.server())
     except RuntimeError as error:
         raise errors.ControlError(f"cannot listen on {listen} (grpc): address in use or not allowed") from error
     if port == 0:  # what grpcio before 1.60 does instead of raising

@@ -11,7 +11,7 @@ The one rule: only the writer task writes. Two writes at a time on one gRPC call
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -26,6 +26,9 @@ from milliroute.control.subscriptions import Subscriptions
 log = logging.getLogger(__name__)
 
 SERVICE = "milliroute.destination.v1.Destination"
+
+# Of the initial metadata: whoever sees it is served.
+WELCOME = "milliroute-welcome"
 
 # Answers waiting for the writer. Past it the stream's requests are not read, so the peer's flow control holds it.
 MAX_WAITING_REPLIES = 1024
@@ -52,6 +55,7 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
 
 Request = pb.Hello | pb.Subscribe | pb.Unsubscribe | pb.Ack | pb.Nack
 Context = aio.ServicerContext[bytes, bytes]
+Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class RefusedError(Exception):
@@ -66,10 +70,15 @@ class RefusedError(Exception):
 class DestinationService:
     """Answers Watch for any number of proxies from one hub."""
 
-    def __init__(self, hub: Hub, fleet: Fleet, now_unix_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, hub: Hub, fleet: Fleet, now_unix_ns: Callable[[], int], opens: Callable[[Metadata], bool] | None = None
+    ) -> None:
+        """opens: whether a call with this metadata is served; None: all are."""
         self._hub = hub
         self._fleet = fleet
         self._now_unix_ns = now_unix_ns
+        self._opens = opens
+        self._warned_minute = -1
 
     def handler(self) -> "grpc.GenericRpcHandler[bytes, bytes]":
         # Bytes in and out: requests are decoded below, where a bad one can be refused; states are serialised once.
@@ -78,9 +87,21 @@ class DestinationService:
 
     async def _watch(self, requests: AsyncIterator[bytes], context: Context) -> None:
         try:
+            if self._opens is not None and not self._opens([*(context.invocation_metadata() or ())]):
+                self._warn_stranger(context.peer())
+                raise RefusedError(grpc.StatusCode.UNAUTHENTICATED, "no token, or a wrong one")
+            # At once, so that a proxy with a token knows before it says anything.
+            await context.send_initial_metadata(((WELCOME, "1"),))
             await self._serve(requests, context)
         except RefusedError as refused:
             await context.abort(refused.code, refused.text)
+
+    def _warn_stranger(self, peer: str) -> None:
+        """Once a minute: whoever knocks may knock often."""
+        minute = self._now_unix_ns() // 60_000_000_000
+        if minute != self._warned_minute:
+            self._warned_minute = minute
+            log.warning("refused %s: no token, or a wrong one", peer)
 
     async def _serve(self, requests: AsyncIterator[bytes], context: Context) -> None:
         hello = await _first(requests)
@@ -109,6 +130,9 @@ class _Session:
         self._has_room.set()
         self._subscriptions = Subscriptions()
         self._resolved_by = hub.snapshot
+        # What was said while not all was read is said anew, all of it, on a new stream.
+        self._is_partial = hub.snapshot.is_partial
+        self._watcher.wakes_on_snapshots = self._is_partial
         self._subscribed_unix_ns: dict[str, int] = {}
         self._is_full = False
 
@@ -136,7 +160,7 @@ class _Session:
             await self._has_room.wait()
 
     async def _write(self, context: Context) -> None:
-        while True:
+        while self._is_partial <= self._hub.snapshot.is_partial:
             self._resolve_again()
             while self._replies:
                 await context.write(self._replies.popleft())
@@ -201,12 +225,12 @@ class _Session:
             self._answer_unknown(authority, key)
             return
         self._leave(self._subscriptions.add(authority, key, is_settled=is_settled))
-        self._watcher.wakes_on_snapshots = self._subscriptions.has_unsettled
-        self._reply(encoding.resolved(authority, key))
+        self._watcher.wakes_on_snapshots = self._is_partial or self._subscriptions.has_unsettled
+        self._reply(encoding.resolved(authority, key, self._hub.snapshot.is_partial))
 
     def _unsubscribe(self, authority: str) -> None:
         self._leave(self._subscriptions.drop(authority))
-        self._watcher.wakes_on_snapshots = self._subscriptions.has_unsettled
+        self._watcher.wakes_on_snapshots = self._is_partial or self._subscriptions.has_unsettled
 
     def _leave(self, key: str | None) -> None:
         """No authority means `key` any more; None is no key."""
@@ -217,8 +241,9 @@ class _Session:
 
     def _answer_unknown(self, authority: str, key: str) -> None:
         """Answer and do not watch: a name that is not one will never exist, and a full stream takes no more."""
-        stamp = Stamp(key, self._hub.epoch, self._hub.snapshot.version, self._now_unix_ns())
-        self._reply(encoding.resolved(authority, key))
+        snapshot = self._hub.snapshot
+        stamp = Stamp(key, self._hub.epoch, snapshot.version, self._now_unix_ns(), snapshot.is_partial)
+        self._reply(encoding.resolved(authority, key, self._hub.snapshot.is_partial))
         self._reply(encoding.state(stamp, None))
 
     def _reply(self, payload: bytes) -> None:

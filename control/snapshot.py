@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from milliroute.control import authority, ramp
+from milliroute.control import access, authority, ramp
 from milliroute.control.index import Index, index, title
 from milliroute.control.model import Objects, TrafficSplit
 from milliroute.control.ramp import Ramp
@@ -56,16 +56,20 @@ _Kept = tuple[AuthorityView | None, int]
 
 
 class Snapshot:
-    """Made by build(). `objects.sources` are those of the read that made it: a source that turned broken changes no
+    """Made by build(). `is_partial`: of the sources not all have been read yet. `objects.sources` are those of the read that made it: a source that turned broken changes no
     routing and so makes no new snapshot; who shows sources takes them from the newest Objects."""
 
-    __slots__ = ("_index", "_kept", "_last", "objects", "ramps", "splits", "version")
+    __slots__ = ("_index", "_kept", "_last", "access_warnings", "is_partial", "objects", "ramps", "splits", "version")
 
-    def __init__(self, version: int, objects: Objects, index: Index, ramps: Mapping[str, Ramp]) -> None:
+    def __init__(
+        self, version: int, objects: Objects, index: Index, ramps: Mapping[str, Ramp], is_partial: bool = False
+    ) -> None:
         self.version = version
+        self.is_partial = is_partial
         self.objects = objects
         self.ramps = ramps
         self.splits = _reports(index)
+        self.access_warnings = tuple(dict.fromkeys(access.warnings(index)))
         self._index = index
         self._kept: dict[str, _Kept] = {}
         self._last: Mapping[str, _Kept] = {}
@@ -112,8 +116,11 @@ class Snapshot:
 
 def build(objects: Objects, previous: Snapshot | None, now_unix_ms: int) -> Snapshot:
     """The snapshot after `previous`: itself when no object changed, else one with the next version (the first is 1)."""
-    if previous is not None and replace(objects, sources=()) == replace(previous.objects, sources=()):
-        return previous
+    # What was read whole once is known from then on: what is gone later has been taken away.
+    is_partial = objects.is_partial and (previous is None or previous.is_partial)
+    if previous is not None and previous.is_partial == is_partial:
+        if replace(objects, sources=()) == replace(previous.objects, sources=()):
+            return previous
     found = index(objects)
     ramps: dict[str, Ramp] = {}
     for apex, split in found.splits.items():
@@ -121,7 +128,7 @@ def build(objects: Objects, previous: Snapshot | None, now_unix_ms: int) -> Snap
         moving = ramp.follow(split, before, found.services.__contains__, now_unix_ms)
         if moving is not None:
             ramps[apex] = moving
-    snapshot = Snapshot(previous.version + 1 if previous else 1, objects, found, ramps)
+    snapshot = Snapshot(previous.version + 1 if previous else 1, objects, found, ramps, is_partial)
     if previous is not None:
         snapshot._last = _youngest({**previous._last, **previous._kept})
     return snapshot

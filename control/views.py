@@ -6,7 +6,7 @@ change need not be sent again. Weights are micro-units (1e-6), times are unix mi
 
 from dataclasses import dataclass
 
-from milliroute.control.model import FailureAccrual, TrafficPolicy, UpstreamTls
+from milliroute.control.model import FailureAccrual, Fault, Network, TrafficPolicy, UpstreamTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,8 @@ class SplitView:
     source: str = ""
     apex: str = ""
     policy: TrafficPolicy | None = None
+    fault: Fault | None = None
+    is_failover: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,44 @@ class RouteView:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthenticationView:
+    """Any of the networks or identities; with neither: nobody."""
+
+    name: str
+    networks: tuple[Network, ...] = ()
+    identities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationView:
+    """Whom all of `required` take, with a request that one of `matches` takes; no matches: any, and TCP.
+
+    `is_tcp_only`: connections that are not HTTP, and nothing else.
+    """
+
+    name: str
+    required: tuple[AuthenticationView, ...] = ()
+    matches: tuple[MatchView, ...] = ()
+    is_tcp_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GuardView:
+    """Lets in whom any of its authorizations does. `is_audit`: the others too, but they are counted and logged."""
+
+    kind: str
+    name: str
+    authorizations: tuple[AuthorizationView, ...] = ()
+    is_audit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class AuthorityView:
+    """A request must pass all of `access`."""
+
     name: str
     namespace: str
     backends: tuple[BackendView, ...]
     routes: tuple[RouteView, ...]
     warnings: tuple[str, ...] = ()
+    access: tuple[GuardView, ...] = ()

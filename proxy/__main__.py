@@ -6,6 +6,7 @@ error is one line on stderr: the value seen and the value wanted.
 
 import milliroute.proxy.lean  # isort: skip  # noqa: F401  # before msgspec
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,11 @@ from typing import TypeVar, cast
 from milliroute.proxy import config as defaults
 from milliroute.proxy.config import (
     Codec,
+    ControlTls,
+    Forwarding,
     H2Config,
     HostPort,
+    Limits,
     Listener,
     ProxyConfig,
     Timeouts,
@@ -47,7 +51,7 @@ class Flag:
         return "MILLIROUTE_" + self.name.upper().replace("-", "_")
 
 
-_H2 = H2Config()
+_H2, _LIMITS = H2Config(), Limits()
 FLAGS = (
     Flag("destination", "ADDRESS", None, "control service: HOST:PORT or unix:PATH"),
     Flag("listen", "HOST:PORT[=APEX]", None, "where to take requests; may be given again", is_repeated=True),
@@ -68,8 +72,26 @@ FLAGS = (
     Flag("h2-connection-window-bytes", "N", str(_H2.connection_window_bytes), "the same for one connection"),
     Flag("h2-resets-per-s", "N", str(_H2.resets_per_s), "streams a client may reset; above: GOAWAY"),
     Flag("h2-control-frames-per-s", "N", str(_H2.control_frames_per_s), "PING and the like; above: GOAWAY"),
+    Flag("max-connections", "N", str(_LIMITS.connections), "of a listener and worker; above: 503; 0: no limit"),
+    Flag("max-connections-per-address", "N", "0", "the same of one client address; 0: no limit"),
+    Flag("max-requests", "N", str(_LIMITS.requests), "at once in a worker; above: 503; 0: no limit"),
+    Flag("max-queued-bytes", "N", str(_LIMITS.queued_bytes), "in a worker for peers that read too slowly; 0: no limit"),
+    Flag("min-rate-bytes-s", "N", str(_LIMITS.min_rate_bytes_s), "of request bodies and of readers; 0: no limit"),
+    Flag("rate-grace-s", "S", str(_LIMITS.rate_grace_s), "for so long they may be slower"),
+    Flag("stall-timeout-s", "S", str(_LIMITS.stall_s), "for so long they may stand still"),
+    Flag("trust-forwarded", "NET,...|none", "", "write x-forwarded-*; clients here may say their own before it"),
+    Flag("via", "NAME", "", "add Via with this name, and answer 508 to requests that go round in circles"),
     Flag("tls-cert", "FILE", "", "certificate of the listeners, in PEM; with it they speak TLS only"),
     Flag("tls-key", "FILE", "", "its private key, in PEM"),
+    Flag("tls-client-ca", "FILE", "", "authorities of clients, in PEM: they must show a certificate then"),
+    Flag("tls-client-auth", "required|optional", "required", "optional: clients may also show none"),
+    Flag("tls-trust-domain", "NAME", "", "the only one whose SPIFFE ids are taken; any when not given"),
+    Flag("upstream-tls-cert", "FILE", "", "certificate shown to backends that ask for one, in PEM"),
+    Flag("upstream-tls-key", "FILE", "", "its private key, in PEM"),
+    Flag("destination-ca", "FILE", "", "authorities of the control service, in PEM: it is spoken to by TLS then"),
+    Flag("destination-cert", "FILE", "", "certificate shown to the control service, in PEM"),
+    Flag("destination-key", "FILE", "", "its private key, in PEM"),
+    Flag("destination-token-file", "FILE", "", "what is in it is shown to the control service as a bearer token"),
     Flag("log-level", "|".join(LEVELS), "info", "what to log"),
     Flag("lifeline-fd", "FD", "-1", "drain when this inherited pipe ends; set by `milliroute run`"),
     Flag("state-dir", "DIR", "", "keep the last tables here, to serve after a restart without the control service"),
@@ -99,7 +121,11 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         h2=_h2(given),
         state_dir=_last(given["state-dir"]),
         lifeline_fd=_convert("lifeline-fd", given["lifeline-fd"], _descriptor),
-        tls=_tls(_last(given["tls-cert"]), _last(given["tls-key"])),
+        tls=_tls(given),
+        upstream_tls=_pair(given, "upstream-tls-cert", "upstream-tls-key"),
+        control_tls=_control_tls(given),
+        limits=_limits(given),
+        forwarding=_forwarding(given),
     )
     _check_listeners(config.listeners)
     return Options(config, _convert("log-level", given["log-level"], _one_of(*LEVELS)))
@@ -186,12 +212,46 @@ def _timeouts(given: Mapping[str, list[str]]) -> Timeouts:
     )
 
 
-def _tls(cert: str, key: str) -> TlsFiles | None:
+def _pair(given: Mapping[str, list[str]], cert: str, key: str) -> TlsFiles | None:
     """Whether the files are good is for launch to see, before anything listens."""
-    if bool(cert) != bool(key):
-        given, missing = ("cert", "key") if cert else ("key", "cert")
-        raise ConfigError(f"--tls-{given}: saw it without --tls-{missing}, wanted both or none")
-    return TlsFiles(cert, key) if cert else None
+    paths = {name: _last(given[name]) for name in (cert, key)}
+    if bool(paths[cert]) != bool(paths[key]):
+        there, missing = (cert, key) if paths[cert] else (key, cert)
+        raise ConfigError(f"--{there}: saw it without --{missing}, wanted both or none")
+    return TlsFiles(paths[cert], paths[key]) if paths[cert] else None
+
+
+def _tls(given: Mapping[str, list[str]]) -> TlsFiles | None:
+    found = _pair(given, "tls-cert", "tls-key")
+    client_ca, domain = _last(given["tls-client-ca"]), _last(given["tls-trust-domain"])
+    auth = _convert("tls-client-auth", given["tls-client-auth"], _one_of("required", "optional"))
+    for name, value, base, is_there in (
+        ("tls-client-ca", client_ca, "tls-cert", found is not None),
+        ("tls-trust-domain", domain, "tls-client-ca", client_ca != ""),
+        ("tls-client-auth", auth == "optional", "tls-client-ca", client_ca != ""),
+    ):
+        if value and not is_there:
+            raise ConfigError(f"--{name}: saw it without --{base}, wanted both or none")
+    if found is None:
+        return None
+    return TlsFiles(found.cert, found.key, client_ca, may_be_nobody=auth == "optional", trust_domain=domain)
+
+
+def _control_tls(given: Mapping[str, list[str]]) -> ControlTls:
+    ca, shown = _last(given["destination-ca"]), _pair(given, "destination-cert", "destination-key")
+    token_file = _last(given["destination-token-file"])
+    if shown is not None and not ca:
+        raise ConfigError("--destination-cert: saw it without --destination-ca, wanted both or none")
+    if token_file and not ca and not _is_near(_last(given["destination"])):
+        wanted = "TLS (--destination-ca) to a control service on another machine: a token must not be overheard"
+        raise ConfigError(f"--destination-token-file: saw no --destination-ca, wanted {wanted}")
+    return ControlTls(ca, shown.cert if shown else "", shown.key if shown else "", token_file)
+
+
+def _is_near(destination: str) -> bool:
+    """On this machine."""
+    host = destination.rpartition(":")[0]
+    return destination.startswith("unix:") or host in ("", "localhost", "[::1]") or host.startswith("127.")
 
 
 def _h2(given: Mapping[str, list[str]]) -> H2Config:
@@ -206,6 +266,42 @@ def _h2(given: Mapping[str, list[str]]) -> H2Config:
         resets_per_s=number("h2-resets-per-s", 1, 1_000_000),
         control_frames_per_s=number("h2-control-frames-per-s", 1, 1_000_000),
     )
+
+
+def _limits(given: Mapping[str, list[str]]) -> Limits:
+    def number(name: str) -> int:
+        return _convert(name, given[name], _whole(0, 2**33))
+
+    return Limits(
+        connections=number("max-connections"),
+        connections_per_address=number("max-connections-per-address"),
+        requests=number("max-requests"),
+        queued_bytes=number("max-queued-bytes"),
+        min_rate_bytes_s=number("min-rate-bytes-s"),
+        rate_grace_s=_convert("rate-grace-s", given["rate-grace-s"], _seconds),
+        stall_s=_convert("stall-timeout-s", given["stall-timeout-s"], _seconds),
+    )
+
+
+def _forwarding(given: Mapping[str, list[str]]) -> Forwarding:
+    text = _last(given["trust-forwarded"])
+    networks = tuple(part.strip() for part in text.split(",")) if text not in ("", "none") else ()
+    via = _convert("via", given["via"], _pseudonym)
+    forwarding = Forwarding(bool(text), networks, via)
+    if networks:
+        # Here, because few proxies need it; the workers make their own.
+        from milliroute.proxy.forwarding import parse_network
+
+        for network in networks:
+            _convert("trust-forwarded", [network], parse_network)
+    return forwarding
+
+
+def _pseudonym(text: str) -> str:
+    """RFC 9110 section 7.6.3: a token, or a host and port."""
+    if text and not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(:[0-9]+)?", text):
+        raise ConfigError(f"saw {text!r}, wanted a name without spaces")
+    return text
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

@@ -8,23 +8,33 @@ from milliroute.proxy.table import Endpoint, Leaf, Split
 
 
 class Attempts:
-    """count: sendings beyond the first that its backend was to answer; going on after a refused connection is none."""
+    """tries: sendings by the policy beyond the first. unprocessed: of a backend that had not begun it, for which any
+    method may be sent again. is_replayed: once more because an idle connection had ended. Going on after a refused
+    connection is none of these.
+    """
 
-    __slots__ = ("_endpoints", "_leaves", "count")
+    __slots__ = ("_failed", "is_replayed", "tries", "unprocessed")
 
     def __init__(self) -> None:
-        self.count = 0
-        self._endpoints: list[Endpoint] = []
-        self._leaves: list[Leaf] = []
+        self.tries = 0
+        self.unprocessed = 0
+        self.is_replayed = False
+        self._failed: list[Endpoint] = []
 
     def elsewhere(self, split: Split, leaf: Leaf, failed: Endpoint, now: float) -> tuple[Leaf, Endpoint] | None:
         """None when every endpoint of every leaf that gets requests has failed it."""
-        self._endpoints.append(failed)
-        other = leaf.balancer.pick_other(now, self._endpoints) if leaf.balancer is not None else None
-        if other is not None:
-            return leaf, other
-        self._leaves.append(leaf)
-        next_leaf = split.other(self._leaves)
-        if next_leaf is None or next_leaf.balancer is None:
-            return None
-        return next_leaf, next_leaf.balancer.pick(now)
+        self._failed.append(failed)
+        seen: list[Leaf] = []
+        following: Leaf | None = leaf
+        while following is not None:
+            other = following.balancer.pick_other(now, self._failed) if following.balancer is not None else None
+            if other is not None:
+                return following, other
+            seen.append(following)
+            following = split.other(seen)
+        return None
+
+    def again(self, split: Split, leaf: Leaf, failed: Endpoint, now: float) -> tuple[Leaf, Endpoint]:
+        """When all have failed it and it has waited: from the beginning, and the last one to fail comes last."""
+        self._failed = []
+        return self.elsewhere(split, leaf, failed, now) or (leaf, failed)

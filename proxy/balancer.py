@@ -6,9 +6,9 @@ peak_ewma) and Finagle before it. Pure: the exchange calls `begin` when it takes
 response's first data (never for a failure: a quick refusal would look like a quick answer) and `end` when it is done.
 """
 
-import math
 import random
 from collections.abc import Collection, Sequence
+from math import exp
 from typing import Generic, Protocol, TypeVar
 
 # Seconds. linkerd2-proxy's defaults for outbound balancers: what an endpoint never heard from is taken to need, and the
@@ -41,13 +41,14 @@ class EndpointLoad:
         if rtt_s >= self.rtt_s:
             self.rtt_s = rtt_s
         else:
-            kept = math.exp(min(0.0, self.stamp_s - now) / DECAY_S)
+            passed_s = now - self.stamp_s
+            kept = exp(passed_s / -DECAY_S) if passed_s > 0.0 else 1.0
             self.rtt_s = self.rtt_s * kept + rtt_s * (1.0 - kept)
         self.stamp_s = now
 
     def cost(self, now: float) -> float:
         """Seconds; for people and tests. The balancer compares without it: see `is_cheaper`."""
-        return self.rtt_s * math.exp(min(0.0, self.stamp_s - now) / DECAY_S) * (self.pending + 1)
+        return self.rtt_s * exp(min(0.0, self.stamp_s - now) / DECAY_S) * (self.pending + 1)
 
 
 def is_cheaper(one: EndpointLoad, other: EndpointLoad) -> bool:
@@ -60,8 +61,8 @@ def is_cheaper(one: EndpointLoad, other: EndpointLoad) -> bool:
     other_cost = other.rtt_s * (other.pending + 1)
     lead_s = one.stamp_s - other.stamp_s
     if cost < other_cost:
-        return lead_s <= 0.0 or cost < other_cost * math.exp(-lead_s / DECAY_S)
-    return lead_s < 0.0 and cost * math.exp(lead_s / DECAY_S) < other_cost
+        return lead_s <= 0.0 or cost < other_cost * exp(-lead_s / DECAY_S)
+    return lead_s < 0.0 and cost * exp(lead_s / DECAY_S) < other_cost
 
 
 class Loaded(Protocol):

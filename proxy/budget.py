@@ -15,16 +15,16 @@ _SLOT_S = WINDOW_S / _SLOTS
 
 
 class RetryBudget:
-    """requests: the owner adds one for each request, at its first sending."""
+    """requests: the owner adds one for each request, at its first sending. now: as for `spend`."""
 
     __slots__ = ("_past", "_slot", "_spent", "requests")
 
-    def __init__(self) -> None:
+    def __init__(self, now: float = 0.0) -> None:
         self.requests = 0
         self._spent = 0
-        self._slot = 0
+        self._slot = int(now / _SLOT_S)
         # (slot, requests, retries) of the slots before this one that still count.
-        self._past: deque[tuple[int, int, int]] = deque()
+        self._past: deque[tuple[int, float, int]] = deque()
 
     def spend(self, now: float) -> bool:
         """Takes one retry out of the budget; False where there is none. now: by the monotonic clock."""
@@ -37,10 +37,12 @@ class RetryBudget:
         return True
 
     def _roll(self, slot: int) -> None:
-        """Requests since the last look count for the slot of that look; a look comes with each retry, so it is recent
-        whenever it matters."""
-        if slot != self._slot:
-            self._past.append((self._slot, self.requests, self._spent))
+        """A look comes with each retry only, so requests since the last one are taken to have come evenly."""
+        passed = slot - self._slot
+        if passed > 0:
+            share = self.requests / passed
+            for past in range(max(self._slot, slot - _SLOTS + 1), slot):
+                self._past.append((past, share, self._spent if past == self._slot else 0))
             self._slot, self.requests, self._spent = slot, 0, 0
         while self._past and self._past[0][0] <= slot - _SLOTS:
             self._past.popleft()

@@ -31,6 +31,18 @@ DEFAULT_POOL_IDLE_S = 3.0
 DEFAULT_H2_MAX_AGE_S = 600.0
 # Linkerd: profile discovery initial timeout 3 s; a request for a name that got no answer is refused after it.
 DEFAULT_DISCOVERY_TIMEOUT_S = 3.0
+# Envoy's edge guide: 10,000 on a listener. Above: 503 and a close, at once.
+DEFAULT_MAX_CONNECTIONS = 10_000
+# linkerd2-proxy sheds at 100,000 in flight, spread over its threads; ours is for one process of one thread. Above: 503.
+DEFAULT_MAX_REQUESTS = 10_000
+# A connection may hold some 400 KiB for a peer that does not read; so many of them together are cut off above this.
+DEFAULT_MAX_QUEUED_BYTES = 256 * 1024 * 1024
+# ASP.NET's Kestrel and Apache's mod_reqtimeout: slower senders of a body and slower readers are cut off.
+DEFAULT_MIN_RATE_BYTES_S = 240
+# Of that rate nothing is owed for so long: slow starts and lost packets are nobody's fault.
+DEFAULT_RATE_GRACE_S = 10.0
+# HAProxy's timeout client class: a body that stands still this long, or a client that reads nothing, is given up.
+DEFAULT_STALL_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +64,28 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """Paths of PEM files: the certificate with those between it and its authority, and its key, not encrypted."""
+    """Paths of PEM files: the certificate with those between it and its authority, and its key, not encrypted.
+
+    client_ca: authorities of clients, who must show a certificate then; "": they are not asked. may_be_nobody: they may
+    also show none. trust_domain: the only one that SPIFFE ids may be of; "": any.
+    """
 
     cert: str
     key: str
+    client_ca: str = ""
+    may_be_nobody: bool = False
+    trust_domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlTls:
+    """How the control service is spoken to. ca: of its certificate, "" for plain text; cert and key: shown to it;
+    token_file: what is in it goes along as a bearer token. All are read anew for each connection."""
+
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    token_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +117,45 @@ class H2Config:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Of each worker process; connections of each of its listeners. 0 is no limit, but of rate_grace_s and stall_s.
+
+    connections_per_address: off unless asked for, because a load balancer or a sidecar is one address. An IPv6 client
+    counts by its /64.
+    """
+
+    connections: int = DEFAULT_MAX_CONNECTIONS
+    connections_per_address: int = 0
+    requests: int = DEFAULT_MAX_REQUESTS
+    queued_bytes: int = DEFAULT_MAX_QUEUED_BYTES
+    min_rate_bytes_s: int = DEFAULT_MIN_RATE_BYTES_S
+    rate_grace_s: float = DEFAULT_RATE_GRACE_S
+    stall_s: float = DEFAULT_STALL_S
+
+    @property
+    def initial_debt_s(self) -> float:
+        """With what a peer begins who may owe for stall_s, so that it is over the limit after rate_grace_s."""
+        return max(self.stall_s - self.rate_grace_s, 0.0) if self.min_rate_bytes_s else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """What is said of clients to backends. is_on: x-forwarded-* are ours to write; else they pass as they came.
+
+    trusted: networks whose word is kept and added to, "ADDRESS/BITS"; of all others it is removed. via: our name in the
+    Via field, by which a loop is noticed; "": no such field.
+    """
+
+    is_on: bool = False
+    trusted: tuple[str, ...] = ()
+    via: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ProxyConfig:
     """destination: "HOST:PORT" or "unix:PATH", as grpc takes it. admin None: no admin listener. lifeline_fd: the proxy
     drains when it reads the end of this inherited pipe; -1 for none. tls: of all listeners; None: they take plain text.
+    upstream_tls: shown to backends that ask for a certificate.
     """
 
     proxy_id: str
@@ -105,6 +171,10 @@ class ProxyConfig:
     state_dir: str = ""
     lifeline_fd: int = -1
     tls: TlsFiles | None = None
+    upstream_tls: TlsFiles | None = None
+    control_tls: ControlTls = ControlTls()
+    limits: Limits = Limits()
+    forwarding: Forwarding = Forwarding()
 
 
 def parse_host_port(text: str) -> HostPort:

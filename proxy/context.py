@@ -4,10 +4,12 @@ Requests for an authority nothing is known of yet are parked here until the agen
 """
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
+from milliroute.proxy.config import Limits
 from milliroute.proxy.deadlines import TICK_S, Deadlines
 from milliroute.proxy.dialer import Dialer
 from milliroute.proxy.ejection import Ejections
@@ -18,6 +20,7 @@ from milliroute.proxy.router import Router
 
 if TYPE_CHECKING:
     from milliroute.proxy.codec.hpack_static import Field
+    from milliroute.proxy.forwarding import Forwarder
 
 # Names that wait for the control service at one time. Clients make names up at will, and each is a question to it.
 MAX_PARKED_NAMES = 1024
@@ -28,6 +31,10 @@ class Client(Protocol):
 
     @property
     def client_ip(self) -> str: ...
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """The names in its certificate, once that is verified."""
 
     def send_response(self, head: ResponseHead, body: bytes, is_end: bool) -> None: ...
 
@@ -57,9 +64,18 @@ class Client(Protocol):
 class ClientConnection(Protocol):
     """What a worker asks of any client's connection."""
 
+    @property
+    def client_ip(self) -> str: ...
+
+    def queued_bytes(self) -> int:
+        """What it holds for the client to take, or for a backend."""
+
     def check_time(self, now: float) -> None: ...
 
     def drain(self, now: float) -> None: ...
+
+    def yield_place(self, now: float) -> None:
+        """Others wait for a descriptor: where no request is under way, it ends soon."""
 
     def abort(self) -> None: ...
 
@@ -84,16 +100,32 @@ class Context:
         "dialer",
         "ejections",
         "errors",
+        "forwarder",
+        "in_flight",
         "is_draining",
+        "limits",
         "loop",
+        "max_in_flight",
         "now",
         "parked",
         "router",
         "tcp",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, router: Router, dialer: Dialer, ask: Callable[[bytes], None]):
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        router: Router,
+        dialer: Dialer,
+        ask: Callable[[bytes], None],
+        limits: Limits = Limits(),  # noqa: B008  # a frozen value
+        forwarder: "Forwarder | None" = None,
+    ) -> None:
         self.loop = loop
+        self.limits = limits
+        self.forwarder = forwarder  # None: what is said of clients passes as it came
+        self.in_flight = 0  # exchanges that have begun and are not over
+        self.max_in_flight = limits.requests or sys.maxsize
         self.router = router
         self.dialer = dialer
         self.ask = ask  # the agent, for the state of an authority that a client named

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from milliroute.proxy.codec.h1 import CODECS
-from milliroute.proxy.config import Codec, H2Config, Timeouts
+from milliroute.proxy.config import Codec, H2Config, Timeouts, TlsFiles
 from milliroute.proxy.errors import ConnectFailed, ProxyError
 from milliroute.proxy.message import RequestHead, ResponseHead
 from milliroute.proxy.metrics import TcpSeries
@@ -25,6 +25,8 @@ P = TypeVar("P", bound=asyncio.Protocol)
 
 class Receiver(Protocol):
     """What an upstream connection tells about the request it carries. After a call with is_end or failed: no more."""
+
+    __slots__ = ()
 
     def response(self, head: ResponseHead, body: bytes, is_end: bool) -> None: ...
 
@@ -94,7 +96,8 @@ class Pool(Protocol):
 class Dialer:
     """What all pools of a worker share."""
 
-    __slots__ = ("_contexts", "codec", "codec_name", "h2", "loop", "outbox", "pools", "tasks", "tcp", "timeouts")
+    __slots__ = ("_contexts", "codec", "codec_name", "h2", "loop", "outbox", "pools", "tasks", "tcp", "timeouts",
+                 "upstream_tls")  # fmt: skip
 
     def __init__(
         self,
@@ -114,6 +117,7 @@ class Dialer:
         self.pools: set[Swept] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self._contexts: ClientContexts | None = None  # of TLS, once a backend speaks it
+        self.upstream_tls: TlsFiles | None = None  # shown to those that ask for a certificate
 
     def spawn(self, coroutine: Coroutine[None, None, None]) -> None:
         """Keeps a reference while it runs; only for what is rare, such as a new connection."""
@@ -137,7 +141,7 @@ class Dialer:
         wanted = endpoint.tls
         assert wanted is not None
         if self._contexts is None:
-            self._contexts = tls.ClientContexts()
+            self._contexts = tls.ClientContexts(self.upstream_tls)
         context = self._contexts.get(wanted.ca_file, offers_h2=offers_h2)
         return await tls_link.connect(
             self.loop, endpoint.host, endpoint.port, context, wanted.sni, self.timeouts.idle_s

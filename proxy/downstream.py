@@ -15,9 +15,10 @@ from milliroute.proxy.codec.h1_body import Body, CloseBody, encode_chunk, encode
 from milliroute.proxy.codec.h1_scan import without
 from milliroute.proxy.context import ClientConnection, Context
 from milliroute.proxy.detection import is_declared_http, is_declared_opaque, is_h2_preface, is_opaque, may_be_opaque
-from milliroute.proxy.errors import ClientTimeout, NoRoute, ProtocolError, ProxyError, RequestRefused
+from milliroute.proxy.errors import ClientTimeout, LoopDetected, NoRoute, ProtocolError, ProxyError, RequestRefused
 from milliroute.proxy.exchange import Exchange
-from milliroute.proxy.message import CHUNKED, UNTIL_CLOSE, ResponseHead, with_close
+from milliroute.proxy.message import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead, with_close
+from milliroute.proxy.overload import earned_until, slow_body_text
 from milliroute.proxy.replies import error_reply
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 # What a client may have pipelined ahead of the answer before its connection is no longer read.
 MAX_PENDING_BYTES = 64 * 1024
-# HAProxy's timeout client class, facts on hostile input A32: a request body that stands still this long is given up.
-BODY_IDLE_S = 30.0
 # After the last answer the rest of what a client is sending is read and thrown away for this long: closing at once
 # would reset the connection and take the answer with it (RFC 9112 section 9.6).
 LINGER_S = 2.0
@@ -40,6 +39,7 @@ class Downstream(asyncio.Protocol):
     """Implements exchange.Client. Attributes by lifetime: the connection's first, then the request's."""
 
     __slots__ = (
+        "_alters_heads",
         "_apex",
         "_awaits_continue",
         "_body",
@@ -57,10 +57,13 @@ class Downstream(asyncio.Protocol):
         "_is_tls",
         "_is_tunnel",
         "_is_write_paused",
+        "_limits",
         "_must_close",
         "_pending",
+        "_taken_s",
         "_tcp",
         "_transport",
+        "_unread_bytes",
         "deadline_s",
     )
     _transport: asyncio.Transport
@@ -69,10 +72,12 @@ class Downstream(asyncio.Protocol):
         """apex: b"" to route by the authority of each request."""
         self._context = context
         self._codec: H1Codec = context.dialer.codec
+        self._limits = context.limits
         self._tcp = context.tcp
         self._apex = apex
         self._connections = connections
         self._client_ip = ""
+        self._alters_heads = context.forwarder is not None  # or TLS has to be noted in them
         self._encodes = False  # the response comes over HTTP/2 and goes on in chunks
         self._is_first = True
         self._is_half_closed = False
@@ -87,6 +92,9 @@ class Downstream(asyncio.Protocol):
         self._body: Body | None = None  # of the request, while its end has not come
         self._awaits_continue = False  # the client sends no body before the backend has said something
         self._must_close = False
+        # While what is written waits for the client to read: how much, and until when it has paid for its time.
+        self._unread_bytes = 0
+        self._taken_s = 0.0
         self.deadline_s = 0.0
 
     @property
@@ -95,6 +103,11 @@ class Downstream(asyncio.Protocol):
             peer = self._transport.get_extra_info("peername")
             self._client_ip = str(peer[0]) if peer else "unknown"
         return self._client_ip
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        found: tuple[str, ...] | None = self._transport.get_extra_info("identities")
+        return found or ()
 
     def expect_http1(self) -> None:
         """The client has said so by ALPN: anything else is refused."""
@@ -106,6 +119,7 @@ class Downstream(asyncio.Protocol):
         # uvloop's transports are asyncio.Transport by behaviour only.
         self._transport = cast("asyncio.Transport", transport)
         self._is_tls = transport.get_extra_info("ssl_object") is not None
+        self._alters_heads = self._alters_heads or self._is_tls
         self._connections.add(self)
         self._tcp.opened += 1
         self._tcp.open_now += 1
@@ -153,8 +167,8 @@ class Downstream(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._is_write_paused = True
-        if self._body is None:
-            self.deadline_s = self._context.now + self._context.dialer.timeouts.idle_s
+        self._unread_bytes = self._transport.get_write_buffer_size()
+        self._taken_s = self._context.now - self._limits.initial_debt_s
         if self._exchange is not None:
             self._exchange.pause_response()
 
@@ -164,6 +178,8 @@ class Downstream(asyncio.Protocol):
             self._exchange.resume_response()
         elif self._pending:
             self._serve(self._pending)
+        elif not self._is_lingering:
+            self.deadline_s = self._context.now + self._context.dialer.timeouts.idle_s  # to read the rest
 
     # Requests
 
@@ -183,8 +199,8 @@ class Downstream(asyncio.Protocol):
                 break
             self._is_first = False
             head, end = parsed
-            if self._is_tls:
-                head.is_https = True
+            if self._alters_heads and not self._alter(head):
+                break
             exchange = self._exchange = Exchange(self._context, self, head, self._apex)
             self._must_close = head.wants_close
             data = data[end:]
@@ -201,6 +217,19 @@ class Downstream(asyncio.Protocol):
         self._is_serving = False
         if self._is_half_closed and self._exchange is None:
             self._transport.close()  # the rest of this head will never come
+
+    def _alter(self, head: RequestHead) -> bool:
+        """What is said of the client on the way; False where the request goes nowhere."""
+        if self._is_tls:
+            head.is_https = True
+        forwarder = self._context.forwarder
+        if forwarder is not None:
+            try:
+                forwarder.rewrite(head, self.client_ip, is_https=self._is_tls)
+            except LoopDetected as exc:
+                self._refuse(exc)
+                return False
+        return True
 
     def _is_other_protocol(self, data: bytes) -> bool:
         """data: the first bytes, no HTTP/1; False where they are to be refused, else they go to whom they are for."""
@@ -257,7 +286,7 @@ class Downstream(asyncio.Protocol):
         if not body.is_done:
             self._body = body
             self._awaits_continue = exchange.head.expects_continue and not out
-            self.deadline_s = self._context.now + BODY_IDLE_S
+            self._await_body()
         self._pending = rest
         exchange.begin(out, body.is_done)
         return True
@@ -267,7 +296,7 @@ class Downstream(asyncio.Protocol):
         if body is None or exchange is None:
             return
         self._awaits_continue = False
-        self.deadline_s = self._context.now + BODY_IDLE_S
+        self._earn(len(data))
         try:
             out, rest = body.feed(data)
         except ProtocolError as exc:
@@ -281,25 +310,47 @@ class Downstream(asyncio.Protocol):
             self._pending = rest
         exchange.request_body(out, body.is_done)
 
+    def _await_body(self) -> None:
+        """From here on it is the client's turn: it may be slow for rate_grace_s, and stand still for stall_s."""
+        limits = self._limits
+        self.deadline_s = self._context.now + limits.stall_s - limits.initial_debt_s
+
+    def _earn(self, got_bytes: int) -> None:
+        limits = self._limits
+        stall_s = limits.stall_s
+        since_s = earned_until(self.deadline_s - stall_s, self._context.now, got_bytes, limits.min_rate_bytes_s)
+        self.deadline_s = since_s + stall_s
+
+    def _reads_too_slowly(self, now: float) -> bool:
+        """Asked while what was written waits for the client."""
+        limits, unread = self._limits, self._transport.get_write_buffer_size()
+        taken = self._unread_bytes - unread
+        self._unread_bytes = unread
+        if taken > 0:
+            self._taken_s = earned_until(self._taken_s, now, taken, limits.min_rate_bytes_s)
+        return now - self._taken_s > limits.stall_s
+
+    def queued_bytes(self) -> int:
+        return len(self._pending) + self._transport.get_write_buffer_size()
+
     def check_time(self, now: float) -> None:
         """From the sweep, some times a second."""
         exchange = self._exchange
-        if exchange is None:
-            if now >= self.deadline_s:
+        if self._is_write_paused and not self._is_tunnel and self._reads_too_slowly(now):
+            self._context.errors.add(ClientTimeout.label)
+            self.abort()
+        elif exchange is None:
+            if now >= self.deadline_s and not self._is_write_paused:
                 self._give_up(now)
             elif self._is_fresh_and_silent() and is_declared_opaque(self._app_protocols()):
                 self._become_opaque(b"")  # it was not known when the connection was made
         elif self._body is None or self._is_paused or self._awaits_continue:
-            # Nothing is asked of the client but to read.
-            if self._body is None and self._is_write_paused and now >= self.deadline_s:
-                self.abort()
-            else:
-                exchange.check_time(now)
+            exchange.check_time(now)  # nothing is asked of the client but to read
         elif now >= self.deadline_s and not self._is_tunnel:
             if exchange.has_begun_response:
                 self.abort()
             else:
-                exchange.refuse(ClientTimeout(f"request body stood still for {BODY_IDLE_S:g} s"))
+                exchange.refuse(ClientTimeout(slow_body_text(self._limits)))
 
     def _is_fresh_and_silent(self) -> bool:
         is_fresh = self._is_first and self._apex != b"" and not (self._pending or self._is_lingering)
@@ -320,6 +371,8 @@ class Downstream(asyncio.Protocol):
     def drain(self, now: float) -> None:
         if self._exchange is None and not self._pending:
             self.deadline_s = min(self.deadline_s, now + DRAIN_IDLE_S)
+
+    yield_place = drain
 
     # exchange.Client
 
@@ -364,7 +417,7 @@ class Downstream(asyncio.Protocol):
     def send_interim(self, head: ResponseHead) -> None:
         if self._exchange is not None and not self._exchange.head.is_http10:
             self._awaits_continue = False
-            self.deadline_s = self._context.now + BODY_IDLE_S
+            self._await_body()
             self._write(head.h1_wire())
 
     def send_upgraded(self, head: ResponseHead) -> None:
@@ -406,7 +459,7 @@ class Downstream(asyncio.Protocol):
 
     def resume_request(self) -> None:
         self._resume()
-        self.deadline_s = self._context.now + BODY_IDLE_S  # while it was paused it could not send
+        self._await_body()  # while it was paused it could not send
 
     # The end of an exchange
 

@@ -7,8 +7,12 @@ ProxyError
 │   ├── StreamError       one HTTP/2 stream is malformed; its connection lives (RFC 9113 section 5.4.2)
 │   │   └── HeadersTooLarge   over our field count or list size: 431
 │   └── HpackError        a field block that can't be read; the connection ends with COMPRESSION_ERROR
-├── RoutingError          no route (404), no ready backend (503)
+├── RoutingError          no route (404), no ready backend (503), denied by a policy (403)
 ├── ConnectFailed         502 refused, 504 timed out; nothing was sent, so a retry is always safe
+├── LimitReached
+│   ├── Overloaded        503: more than this proxy takes on
+│   └── RateLimited       429: more than this client or route may ask
+├── LoopDetected          508
 ├── ClientTimeout         408
 ├── UpstreamFailed        502: the connection broke in the middle of an exchange
 ├── UpstreamTimeout       504
@@ -17,6 +21,7 @@ ProxyError
 """
 
 from enum import Enum
+from math import ceil
 
 
 class Source(Enum):
@@ -107,6 +112,13 @@ class NoBackend(RoutingError):
     source = Source.UPSTREAM
 
 
+class AccessDenied(RoutingError):
+    label = "denied"
+    status = 403
+    grpc_status = GRPC_DENIED
+    source = Source.DOWNSTREAM
+
+
 class ConnectFailed(ProxyError):
     label = "connect"
     status = 502
@@ -148,6 +160,40 @@ class DeadlinePassed(UpstreamTimeout):
     """The client's own: grpc-timeout."""
 
     label = "deadline"
+
+
+class LimitReached(ProxyError):
+    """retry_after_s: whole seconds, told to the client; 0: not said."""
+
+    retry_after_s = 0
+
+
+class Overloaded(LimitReached):
+    """Refused before anything was done for it."""
+
+    label = "overload"
+    status = 503
+    grpc_status = GRPC_UNAVAILABLE
+
+
+class RateLimited(LimitReached):
+    label = "rate limit"
+    status = 429
+    grpc_status = GRPC_EXHAUSTED
+
+    def __init__(self, text: str, *, wait_s: float = 0.0) -> None:
+        """wait_s: until a request would pass."""
+        super().__init__(text)
+        # A day is never, for whoever would wait; and inf is no integer.
+        self.retry_after_s = ceil(min(wait_s, 86_400.0))
+
+
+class LoopDetected(ProxyError):
+    """The request has come through here already (RFC 5842 section 7.2)."""
+
+    label = "loop"
+    status = 508
+    grpc_status = GRPC_INTERNAL
 
 
 class ConfigError(Exception):

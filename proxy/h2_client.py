@@ -7,91 +7,94 @@ up; else what waits for its window would be lost.
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from milliroute.proxy.codec.h2_codec import Connection
 from milliroute.proxy.codec.h2_frames import INTERNAL_ERROR, NO_ERROR
 from milliroute.proxy.codec.hpack_static import Field
+from milliroute.proxy.config import Limits
 from milliroute.proxy.errors import ClientTimeout, ProxyError
 from milliroute.proxy.exchange import Exchange
 from milliroute.proxy.message import ResponseHead
 from milliroute.proxy.message_h2 import response_to_h2
+from milliroute.proxy.overload import earned_until, slow_body_text
 from milliroute.proxy.replies import error_fields
 
 # Response bytes that wait for a client's window before its backend is paused.
 HIGH_WATER_BYTES = 64 * 1024
-# HAProxy's timeout client class, facts on hostile input A32: a request body that stands still this long is given up.
-BODY_IDLE_S = 30.0
 
 
 class Streams(Protocol):
     """The connection, as far as a stream needs it."""
 
     h2: Connection
+    is_dirty: bool
 
     @property
     def client_ip(self) -> str: ...
     @property
+    def identities(self) -> tuple[str, ...]: ...
+    @property
     def now(self) -> float: ...
+    @property
+    def limits(self) -> Limits: ...
     def mark(self) -> None: ...
     def forget(self, stream_id: int) -> None: ...
     def reset(self, stream_id: int, code: int) -> None: ...
 
 
-class H2Client:
-    """Implements context.Client."""
+class H2Client(msgspec.Struct, eq=False):
+    """Implements context.Client. A struct because one is made for each request: 0.2 us against 0.5 us of a slots class.
 
-    __slots__ = (
-        "_body_s",
-        "_connection",
-        "_full_s",
-        "_held_flow",
-        "_is_answered",
-        "_is_full",
-        "_is_paused",
-        "_is_request_done",
-        "_is_tunnel",
-        "_pending",
-        "_stream_id",
-        "_waiting_bytes",
-        "exchange",
-    )
+    _body_s: until when it has sent enough of its request's body. While the client is waited for, _full_s: since when it
+    has taken nothing, and _waiting_bytes: what waits for it since then. _pending: what it sends into a tunnel that is
+    not there yet.
+    """
 
-    def __init__(self, connection: Streams, stream_id: int, is_request_done: bool) -> None:
-        self._connection = connection
-        self._stream_id = stream_id
-        self._held_flow = 0
-        self._is_answered = False
-        self._is_full = False
-        # While the client is waited for: since when it has taken nothing, and what waits for it since then.
-        self._full_s = 0.0
-        self._waiting_bytes = 0
-        self._body_s = connection.now
-        self._is_paused = False
-        self._is_request_done = is_request_done
-        self._is_tunnel = False
-        self._pending = b""  # what a client sends into a tunnel that is not there yet
-        self.exchange: Exchange | None = None
+    _connection: Streams
+    _stream_id: int
+    _is_request_done: bool
+    _body_s: float
+    exchange: Exchange | None = None
+    _held_flow: int = 0
+    _is_answered: bool = False
+    _is_full: bool = False
+    _full_s: float = 0.0
+    _waiting_bytes: int = 0
+    _is_paused: bool = False
+    _is_tunnel: bool = False
+    _pending: bytes = b""
 
     @property
     def client_ip(self) -> str:
         return self._connection.client_ip
 
+    @property
+    def identities(self) -> tuple[str, ...]:
+        return self._connection.identities
+
     # context.Client
 
     def send_response(self, head: ResponseHead, body: bytes, is_end: bool) -> None:
         connection = self._connection
-        connection.h2.send_response(self._stream_id, response_to_h2(head), is_end and not body)
-        if body:
-            self._send_data(body, is_end)
-        connection.mark()
+        connection.h2.send_response(self._stream_id, response_to_h2(head), is_end, body)
+        if not connection.is_dirty:
+            connection.mark()
         if is_end:
             self._end()
+        elif body:
+            self._pause_if_full()
 
     def send_body(self, data: bytes, is_end: bool) -> None:
         if data or is_end:
-            self._send_data(data, is_end)
-            self._connection.mark()
+            connection = self._connection
+            connection.h2.send_data(self._stream_id, data, is_end)
+            if not connection.is_dirty:
+                connection.mark()
         if is_end:
             self._end()
+        else:
+            self._pause_if_full()
 
     def send_trailers(self, fields: Sequence[Field]) -> None:
         self._connection.h2.send_trailers(self._stream_id, fields)
@@ -99,7 +102,7 @@ class H2Client:
         self._end()
 
     def send_interim(self, head: ResponseHead) -> None:
-        self._body_s = self._connection.now  # perhaps it has waited for this
+        self._await_body()  # perhaps it has waited for this
         self._connection.h2.send_response(self._stream_id, response_to_h2(head), False)
         self._connection.mark()
 
@@ -143,7 +146,7 @@ class H2Client:
 
     def resume_request(self) -> None:
         self._is_paused = False
-        self._body_s = self._connection.now
+        self._await_body()
         held, self._held_flow = self._held_flow, 0
         if held:
             self._connection.h2.consumed(self._stream_id, held)
@@ -154,7 +157,9 @@ class H2Client:
     def data(self, body: bytes, flow_bytes: int, is_end: bool) -> None:
         exchange = self.exchange
         self._is_request_done = is_end
-        self._body_s = self._connection.now
+        if not is_end:
+            connection = self._connection
+            self._body_s = earned_until(self._body_s, connection.now, len(body), connection.limits.min_rate_bytes_s)
         if exchange is None:
             self._connection.h2.consumed(self._stream_id, flow_bytes)
         elif exchange.head.upgrade:
@@ -178,12 +183,15 @@ class H2Client:
             self.exchange.resume_response()
 
     def is_stuck(self, now: float, limit_s: float) -> bool:
-        """The client has taken nothing for so long, of what waits for it (CVE-2019-9517, CVE-2019-9511)."""
+        """The client has taken nothing for so long, or too little, of what waits for it (CVE-2019-9517, -9511)."""
         if not (self._is_full or self._is_answered):
             return False
         queued = self._connection.h2.queued(self._stream_id)
-        if queued < self._waiting_bytes:
-            self._full_s = now
+        taken = self._waiting_bytes - queued
+        if taken > 0:
+            # What a call waits for may be read as slowly as its client works.
+            rate = 0 if self.exchange is not None and self._is_call() else self._connection.limits.min_rate_bytes_s
+            self._full_s = earned_until(self._full_s, now, taken, rate)
         self._waiting_bytes = queued
         return now - self._full_s > limit_s
 
@@ -194,8 +202,12 @@ class H2Client:
         is_begun = exchange.has_begun_response or exchange.head.upgrade != b""
         if self._is_request_done or self._is_paused or is_begun:
             exchange.check_time(now)
-        elif now - self._body_s > BODY_IDLE_S and not self._is_call():
-            exchange.refuse(ClientTimeout(f"request body stood still for {BODY_IDLE_S:g} s"))
+        elif now - self._body_s > self._connection.limits.stall_s and not self._is_call():
+            exchange.refuse(ClientTimeout(slow_body_text(self._connection.limits)))
+
+    def _await_body(self) -> None:
+        connection = self._connection
+        self._body_s = connection.now - connection.limits.initial_debt_s
 
     def _is_call(self) -> bool:
         """A gRPC call's messages come when they come, and before the last its backend owes no answer."""
@@ -220,10 +232,8 @@ class H2Client:
         else:
             self._connection.h2.consumed(self._stream_id, flow_bytes)
 
-    def _send_data(self, data: bytes, is_end: bool) -> None:
-        h2 = self._connection.h2
-        h2.send_data(self._stream_id, data, is_end)
-        if not is_end and not self._is_full and h2.queued(self._stream_id) > HIGH_WATER_BYTES:
+    def _pause_if_full(self) -> None:
+        if not self._is_full and self._connection.h2.queued(self._stream_id) > HIGH_WATER_BYTES:
             self._is_full = True
             self._full_s = self._connection.now
             if self.exchange is not None:

@@ -4,7 +4,9 @@ What its client does not take stays in this stream's window; the others go on.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol, cast
+
+import msgspec
 
 from milliroute.proxy.codec.h1_body import ChunkedBody
 from milliroute.proxy.codec.h2_codec import Connection
@@ -23,31 +25,30 @@ class Streams(Protocol):
     """The connection, as far as a stream needs it."""
 
     h2: Connection
+    is_dirty: bool
 
     def mark(self) -> None: ...
     def begin(self, stream: "H2Stream") -> int: ...
     def drop(self, stream_id: int) -> None: ...
 
 
-class H2Stream:
+class H2Stream(msgspec.Struct, eq=False):
     """Implements dialer.Carrier. is_reused: its connection has served others, so its end may cross a request. is_sent:
-    to its end."""
+    to its end. A struct because one is made for each request: 0.1 us against 0.4 us for a slots class."""
 
-    is_h2 = True
-    __slots__ = ("_connection", "_decoder", "_head", "_held_flow", "_is_full", "_stream_id", "is_paused",
-                 "is_reused", "is_sent", "is_touched", "receiver")  # fmt: skip
-    receiver: Receiver
-
-    def __init__(self, connection: Streams, is_reused: bool) -> None:
-        self._connection = connection
-        self._decoder: ChunkedBody | None = None
-        self._held_flow = 0
-        self._is_full = False
-        self._stream_id = 0
-        self.is_paused = False
-        self.is_reused = is_reused
-        self.is_sent = False
-        self.is_touched = False
+    is_h2: ClassVar[bool] = True
+    _connection: Streams
+    is_reused: bool
+    # Set by `send`, which is the first call.
+    receiver: Receiver = cast("Receiver", None)
+    _head: RequestHead = cast("RequestHead", None)
+    _decoder: ChunkedBody | None = None
+    _held_flow: int = 0
+    _is_full: bool = False
+    _stream_id: int = 0
+    is_paused: bool = False
+    is_sent: bool = False
+    is_touched: bool = False
 
     def send(self, receiver: Receiver, head: RequestHead, body: bytes, is_request_done: bool) -> None:
         connection = self._connection
@@ -55,14 +56,18 @@ class H2Stream:
         if head.upgrade:
             self._ask_for_tunnel(head)
             return
+        stream_id = self._stream_id = connection.begin(self)
         if head.length == CHUNKED and not head.is_h2:
             self._decoder = ChunkedBody(decode=True)
-        self._stream_id = connection.begin(self)
-        self.is_sent = is_alone = is_request_done and not body
-        connection.h2.send_request(self._stream_id, request_to_h2(head), is_alone)
-        if not is_alone:
+            connection.h2.send_request(stream_id, request_to_h2(head), False)
             self.write(body, is_request_done)
-        connection.mark()
+        else:
+            self.is_sent = is_request_done
+            connection.h2.send_request(stream_id, request_to_h2(head), is_request_done, body)
+            if not is_request_done and body:
+                self._pause_if_full()
+        if not connection.is_dirty:
+            connection.mark()
 
     def _ask_for_tunnel(self, head: RequestHead) -> None:
         """RFC 8441 section 4; its request has no body, and what passes through the tunnel comes by `write`."""
@@ -87,7 +92,11 @@ class H2Stream:
             connection.mark()
         if trailers:
             connection.h2.send_trailers(self._stream_id, trailers)
-        if not is_request_done and connection.h2.queued(self._stream_id) > HIGH_WATER_BYTES:
+        if not is_request_done:
+            self._pause_if_full()
+
+    def _pause_if_full(self) -> None:
+        if self._connection.h2.queued(self._stream_id) > HIGH_WATER_BYTES:
             self._is_full = True
             self.receiver.pause_request()
 
@@ -123,21 +132,21 @@ class H2Stream:
 
     # From the connection
 
-    def response(self, status: int, fields: Sequence[Field], is_end: bool) -> None:
+    def response(self, status: int, fields: Sequence[Field], body: bytes, is_end: bool) -> None:
         self.is_touched = True
         head, receiver = self._head, self.receiver
         if head.upgrade and 200 <= status < 300:
             receiver.upgraded(self._tunnel_head(status, fields))
-            if is_end:
-                receiver.response_body(b"", True)
+            if body or is_end:
+                receiver.response_body(body, is_end)
             return
         length = 0
         if not (head.is_h2 or head.method == b"HEAD" or status in (204, 304)):
             length = length_of(fields)
-            if is_end and length == CHUNKED:
+            if is_end and not body and length == CHUNKED:
                 # RFC 9112 section 6.3: without it an HTTP/1.1 client would read until the connection closes.
                 length, fields = 0, [*fields, Field(b"content-length", b"0")]
-        receiver.response(H2ResponseHead(status, fields, length), b"", is_end)
+        receiver.response(H2ResponseHead(status, fields, length), body, is_end)
 
     def _tunnel_head(self, status: int, fields: Sequence[Field]) -> ResponseHead:
         answer = H2ResponseHead(status, fields)

@@ -115,12 +115,25 @@ class ErrorDelta(msgspec.Struct, frozen=True, array_like=True):
     count: int
 
 
+class AccessDelta(msgspec.Struct, frozen=True, array_like=True):
+    """Of one guard of one authority. verdict: allow (by that authorization), deny or audit; protocol: http or tcp."""
+
+    authority: str
+    kind: str
+    guard: str
+    authorization: str
+    verdict: str
+    protocol: str
+    count: int
+
+
 class Stats(msgspec.Struct, tag="stats", frozen=True):
     """Up, once a second and once more before exit; empty lists where nothing changed."""
 
     leaves: list[LeafDelta]
     tcp: list[TcpDelta]
     errors: list[ErrorDelta]
+    access: list[AccessDelta] = []
 
 
 Down = Alias | Update | Forget | Drain

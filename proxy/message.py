@@ -49,6 +49,11 @@ class RequestHead:
     def fields(self) -> Fields:
         return parse_fields(self.wire)
 
+    def alter(self, drop: frozenset[bytes], more: Fields) -> None:
+        """Without the fields of these (lower-case) names, and with more at the end."""
+        kept = [line for line in self.wire[:-4].split(b"\r\n") if line.partition(b":")[0].lower() not in drop]
+        self.wire = b"\r\n".join([*kept, *(name + b": " + value for name, value in more), b"", b""])
+
     def h1_wire(self) -> bytes:
         return self.wire
 

@@ -55,6 +55,10 @@ class H2RequestHead(RequestHead):
     def fields(self) -> Fields:
         return [(f.name, f.value) for f in self._fields if not f.name.startswith(b":")]
 
+    def alter(self, drop: frozenset[bytes], more: Fields) -> None:
+        kept = [field for field in self._fields if field.name not in drop]
+        self._fields = kept + [Field(name, value) for name, value in more]
+
     def h2_fields(self) -> Sequence[Field | tuple[bytes, bytes]]:
         return self._fields
 

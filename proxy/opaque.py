@@ -9,6 +9,7 @@ buffer each way.
 
 import asyncio
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from milliroute.proxy.context import ClientConnection, Context
 from milliroute.proxy.detection import FirstLine, is_declared_http
@@ -18,6 +19,9 @@ from milliroute.proxy.replies import error_reply
 from milliroute.proxy.splice import End
 from milliroute.proxy.table import AuthorityTable, Endpoint, Leaf, Split
 
+if TYPE_CHECKING:
+    from milliroute.proxy.access import Access
+
 # What a sticky split or a ramp is asked with: no field and no path, so only the client's address can be a key.
 _NO_HEAD = RequestHead(b"", b"", b"", b"")
 
@@ -26,6 +30,7 @@ class Tunnel:
     """Implements context.ClientConnection and Parked, splice.Owner; in `connections` until both its ends are gone."""
 
     __slots__ = (
+        "_access",
         "_apex",
         "_connections",
         "_context",
@@ -47,6 +52,7 @@ class Tunnel:
 
     def __init__(self, context: Context, apex: bytes, connections: "set[ClientConnection]") -> None:
         self._context = context
+        self._access: Access | None = None  # by which it was let in
         self._apex = apex
         self._connections = connections
         self._down = End(self, context.tcp)
@@ -111,12 +117,35 @@ class Tunnel:
 
     # context.ClientConnection
 
+    @property
+    def client_ip(self) -> str:
+        return self._down.client_ip
+
+    def queued_bytes(self) -> int:
+        return len(self._held) + self._down.queued_bytes() + (self._up.queued_bytes() if self._up is not None else 0)
+
     def check_time(self, now: float) -> None:
-        if self.deadline_s and now >= self.deadline_s:
+        if (self.deadline_s and now >= self.deadline_s) or self._is_denied():
             self.abort()
+
+    def _is_denied(self) -> bool:
+        """By a policy that is newer than the connection to the backend."""
+        if self._up is None or self._is_over:
+            return False
+        try:
+            found = self._context.router.find(self._apex)
+        except NoRoute:
+            return False
+        access = found.access if found is not None else None
+        if access is self._access:
+            return False
+        self._access = access
+        return access is not None and access.judge(self._down, None) is not None
 
     def drain(self, now: float) -> None:
         """It goes on until it ends by itself, or the grace does."""
+
+    yield_place = drain
 
     def abort(self) -> None:
         self._finish()
@@ -129,6 +158,10 @@ class Tunnel:
     def _route(self, found: AuthorityTable) -> None:
         if is_declared_http(backend.state.app_protocol for backend in found.backends):
             self.refuse(RequestRefused("not an HTTP request, and the service speaks HTTP"))
+            return
+        access = self._access = found.access
+        if access is not None and (denied := access.judge(self._down, None)) is not None:
+            self.refuse(denied)
             return
         try:
             split = self._split = _split_without_match(found)

@@ -47,6 +47,11 @@ class Policy:
         """A connection that broke before the response; asked for by naming 502 or gRPC's UNAVAILABLE."""
         return self._retries_own(502, b"14", method, tries)
 
+    def retries_connect(self, is_timeout: bool, tries: int) -> bool:
+        """Where nobody could be connected to, after a pause. Nothing was sent, so any method."""
+        status, grpc_status = (504, b"4") if is_timeout else (502, b"14")
+        return (status in self._statuses or grpc_status in self._grpc) and tries < self._limit
+
     def _retries_own(self, status: int, grpc_status: bytes, method: bytes, tries: int) -> bool:
         """What we would answer ourselves: by its HTTP status or, for a call, which is a POST, by gRPC's."""
         is_call = method == b"POST" and grpc_status in self._grpc and tries < self._limit

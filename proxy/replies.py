@@ -5,7 +5,7 @@ Pure: an error and the request in, bytes out.
 
 from http import HTTPStatus
 
-from milliroute.proxy.errors import ProxyError
+from milliroute.proxy.errors import LimitReached, ProxyError
 from milliroute.proxy.message import RequestHead
 
 # RFC 9110's words, where Python 3.11 still has RFC 2616's.
@@ -38,7 +38,10 @@ def error_fields(error: ProxyError, head: RequestHead | None) -> list[tuple[byte
         ]
     else:
         fields = [(b":status", b"%d" % error.status)]
-    return [*fields, (b"l5d-proxy-error", text.encode()), (b"content-length", b"0")]
+    fields.append((b"l5d-proxy-error", text.encode()))
+    if isinstance(error, LimitReached) and error.retry_after_s:
+        fields.append((b"retry-after", b"%d" % error.retry_after_s))
+    return [*fields, (b"content-length", b"0")]
 
 
 def _is_grpc(head: RequestHead) -> bool:

@@ -5,7 +5,7 @@ Authorities are kept as clients write them ("reviews:9080"), so that the request
 
 import random
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from milliroute.proxy import table
 from milliroute.proxy.errors import NoBackend, NoRoute
@@ -13,6 +13,9 @@ from milliroute.proxy.message import RequestHead
 from milliroute.proxy.metrics import LeafSeries
 from milliroute.proxy.state import AuthorityState
 from milliroute.proxy.table import AuthorityTable, Endpoint, Leaf, Split
+
+if TYPE_CHECKING:
+    from milliroute.proxy.access import Access
 
 
 class Addressed(Protocol):
@@ -113,6 +116,10 @@ class Router:
 
     def series(self) -> list[LeafSeries]:
         return list(self._series.values())
+
+    def accesses(self) -> "list[Access]":
+        """Of the tables in force, where not everybody may ask."""
+        return [table.access for table in self._by_key.values() if table is not None and table.access is not None]
 
     def _series_for(self, authority: str, split: str, leaf: str, namespace: str) -> LeafSeries:
         key = (authority, split, leaf, namespace)

@@ -4,7 +4,7 @@ import signal
 
 
 def shield_from_terminal() -> None:
-    """Ctrl-C and a service manager's SIGTERM reach the whole process group."""
+    """Ctrl-C, a terminal's end and a service manager's SIGTERM or SIGHUP reach the whole process group."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -69,6 +69,14 @@ class End(asyncio.Protocol):
         peer = self._transport.get_extra_info("peername")
         return str(peer[0]) if peer else "unknown"
 
+    @property
+    def identities(self) -> tuple[str, ...]:
+        found: tuple[str, ...] | None = self._transport.get_extra_info("identities")
+        return found or ()
+
+    def queued_bytes(self) -> int:
+        return self._transport.get_write_buffer_size()
+
     # What the other end and the tunnel call
 
     def write(self, data: bytes) -> None:

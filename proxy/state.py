@@ -96,6 +96,22 @@ class PolicyState(msgspec.Struct, frozen=True, array_like=True):
     idle_timeout_ms: int = 0
 
 
+class FaultPartState(msgspec.Struct, frozen=True, array_like=True):
+    """Of so many requests in a million; value: ms, a status or bytes a second."""
+
+    share_micro: int
+    value: int = 0
+
+
+class FaultState(msgspec.Struct, frozen=True, array_like=True):
+    match: MatchState = MatchState()
+    leaf: str = ""
+    delay: FaultPartState | None = None
+    abort: FaultPartState | None = None
+    reset: FaultPartState | None = None
+    bandwidth: FaultPartState | None = None
+
+
 class SplitState(msgspec.Struct, frozen=True, array_like=True):
     name: str
     weights: list[WeightState]
@@ -105,6 +121,8 @@ class SplitState(msgspec.Struct, frozen=True, array_like=True):
     source: str = ""
     apex: str = ""
     policy: PolicyState | None = None
+    fault: FaultState | None = None
+    is_failover: bool = False
 
 
 class RouteState(msgspec.Struct, frozen=True, array_like=True):
@@ -112,9 +130,43 @@ class RouteState(msgspec.Struct, frozen=True, array_like=True):
     matches: list[MatchState] = []
 
 
+class NetworkState(msgspec.Struct, frozen=True, array_like=True):
+    cidr: str
+    excepts: list[str] = []
+
+
+class AuthenticationState(msgspec.Struct, frozen=True, array_like=True):
+    """Any of the networks or identities; with neither: nobody."""
+
+    name: str
+    networks: list[NetworkState] = []
+    identities: list[str] = []
+
+
+class AuthorizationState(msgspec.Struct, frozen=True, array_like=True):
+    """All of required; matches: OR, none for any request and for connections that are not HTTP."""
+
+    name: str
+    required: list[AuthenticationState] = []
+    matches: list[MatchState] = []
+    is_tcp_only: bool = False
+
+
+class GuardState(msgspec.Struct, frozen=True, array_like=True):
+    """Lets in whom any of its authorizations does. is_audit: the others too, counted and logged."""
+
+    kind: str
+    name: str
+    authorizations: list[AuthorizationState] = []
+    is_audit: bool = False
+
+
 class AuthorityState(msgspec.Struct, frozen=True, array_like=True):
+    """access: a request must pass all of these guards; none: everybody may."""
+
     name: str
     namespace: str
     backends: list[BackendState]
     routes: list[RouteState]
     warnings: list[str] = []
+    access: list[GuardState] = []

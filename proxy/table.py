@@ -6,13 +6,14 @@ cycle, a ramp under way, an endpoint's load and connections. Pure; `Endpoint.poo
 
 import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from milliroute.proxy import selector
 from milliroute.proxy.accrual import Accrual
 from milliroute.proxy.balancer import Balancer, EndpointLoad
 from milliroute.proxy.budget import RetryBudget
 from milliroute.proxy.errors import NoBackend, NoRoute
+from milliroute.proxy.faults import Faults
 from milliroute.proxy.matching import Matcher, sticky_key
 from milliroute.proxy.message import RequestHead
 from milliroute.proxy.metrics import LeafSeries
@@ -29,6 +30,9 @@ from milliroute.proxy.state import (
     WeightState,
 )
 from milliroute.proxy.sticky import StickyTable
+
+if TYPE_CHECKING:
+    from milliroute.proxy.access import Access
 
 # A sticky ramp moves clients over in this many steps: laying the table out costs some microseconds.
 STICKY_RAMP_STEPS = 1000
@@ -79,7 +83,10 @@ class Backend:
 
     __slots__ = ("_rng", "balancer", "endpoints", "leaves", "out", "state")
 
-    def __init__(self, state: BackendState, endpoints: Sequence[Endpoint], rng: random.Random) -> None:
+    def __init__(
+        self, state: BackendState, endpoints: Sequence[Endpoint], rng: random.Random, out: Collection[Endpoint] = ()
+    ) -> None:
+        """out: those left out so far; they stay so, unless what is counted has changed."""
         self.state = state
         self.endpoints = tuple(endpoints)
         self.leaves: list[Leaf] = []
@@ -91,7 +98,7 @@ class Backend:
             elif accrual is None or accrual.state != state.accrual:
                 endpoint.accrual = Accrual(state.accrual, rng)
         # Left out of the balancer for their failures.
-        self.out = {e for e in endpoints if e.accrual is not None and e.accrual.is_out}
+        self.out = {e for e in endpoints if e in out and e.accrual is not None and e.accrual.is_out}
         self.balancer = self._balancer()
 
     def enter(self, leaves: "Iterable[Leaf]") -> None:
@@ -103,6 +110,8 @@ class Backend:
     def leave_out(self, endpoint: Endpoint) -> bool:
         """False where that may not be: too many are out, or no leaf of a split would be left."""
         accrual = self.state.accrual
+        if endpoint in self.out:
+            return True
         if accrual is None or endpoint not in self.endpoints:
             return False
         if (len(self.out) + 1) * 100 > accrual.max_out_percent * len(self.endpoints):
@@ -118,6 +127,14 @@ class Backend:
         if endpoint in self.out:
             self.out.discard(endpoint)
             self._rebalance()
+
+    def take_all_back(self) -> None:
+        """They start anew: there is nothing else."""
+        for endpoint in self.out:
+            if endpoint.accrual is not None:
+                endpoint.accrual.keep()
+        self.out.clear()
+        self._rebalance()
 
     def _rebalance(self) -> None:
         self.balancer = self._balancer()
@@ -155,7 +172,9 @@ class Split:
         "_rng",
         "_sticky",
         "_sticky_step",
+        "_was_empty",
         "budget",
+        "faults",
         "leaves",
         "pick",
         "policy",
@@ -164,7 +183,7 @@ class Split:
         "weights",
     )
 
-    def __init__(self, state: SplitState, leaves: Sequence[Leaf], rng: random.Random) -> None:
+    def __init__(self, state: SplitState, leaves: Sequence[Leaf], rng: random.Random, now_s: float) -> None:
         self.state = state
         self.ramp = state.ramp
         self.leaves = tuple(leaves)
@@ -176,8 +195,10 @@ class Split:
         self._ramp: RampPicker | None = None
         self._sticky: StickyTable | None = None
         self._sticky_step = -1
+        self._was_empty = self.empty()
         self.policy = Policy(state.policy) if state.policy is not None else None
-        self.budget = RetryBudget()
+        self.budget = RetryBudget(now_s)
+        self.faults = Faults(state.fault, rng) if state.fault is not None else None
         for leaf in leaves:
             leaf.split = self
 
@@ -221,26 +242,46 @@ class Split:
         return self.leaves[self._ramp.pick(unix_s) if self._ramp else self._picker()()]
 
     def other(self, tried: Collection[Leaf]) -> Leaf | None:
-        """Another leaf for a request whose leaf failed, by weight; no pick is taken out of the sequence for it."""
-        pairs = zip(self.leaves, self.weights, strict=True)
+        """Another leaf for a request whose leaf failed, by weight, or the next in order where that is what counts; no
+        pick is taken out of the sequence for it."""
+        pairs = zip(self.leaves, self._shares(), strict=True)
         rest = [(leaf, w) for leaf, w in pairs if w and leaf.balancer is not None and leaf not in tried]
         if not rest:
             return None
+        if self.state.is_failover:
+            return rest[0][0]
         return self._rng.choices([leaf for leaf, _ in rest], [w for _, w in rest])[0]
 
     def has_other(self, leaf: Leaf) -> bool:
-        """Whether requests have somewhere to go without this leaf."""
-        pairs = zip(self.leaves, self.weights, strict=True)
-        return any(other is not leaf and weight and other.balancer is not None for other, weight in pairs)
+        """Whether requests have somewhere to go without this leaf; the share of a strict one goes nowhere."""
+        if self.state.strict_empty_leaf:
+            return False
+        pairs = zip(self.leaves, self._shares(), strict=True)
+        return any(w and other.balancer is not None and other.backend is not leaf.backend for other, w in pairs)
+
+    def _shares(self) -> list[int]:
+        """Above 0 for who takes part, in its turn."""
+        return self.micro() if self.state.is_failover else self.weights
 
     def reweigh(self) -> None:
-        """A leaf has become empty, or is so no more, by the failures of its endpoints."""
+        """An endpoint was left out for its failures or is back: a leaf may be empty by it, or so no more."""
+        empty = self.empty()
+        if empty == self._was_empty:
+            return
+        self._was_empty = empty
         self.weights = _effective(self.micro(), self.leaves, self.state)
         self.pick, self._plain, self._sticky = None, None, None
-        if self._ramp is not None:
-            self._ramp = self._new_ramp(0.0)  # it is under way, or it would be gone
+        self._ramp = self._new_ramp(0.0)  # whether it is over, `choose` finds out with the next request
         if self._ramp is None:
             self._pick_plainly()
+
+    def rescue(self) -> None:
+        """In a new table all that is ready may be out for its failures: then it is taken back, rather than refuse."""
+        if any(weight and leaf.balancer is not None for leaf, weight in zip(self.leaves, self.weights, strict=True)):
+            return
+        for leaf, micro in zip(self.leaves, self.micro(), strict=True):
+            if micro and leaf.backend.out:
+                leaf.backend.take_all_back()
 
     def _pick_plainly(self) -> None:
         if self.state.sticky is None and any(self.weights):
@@ -289,9 +330,10 @@ class Route:
 
 
 class AuthorityTable:
-    """All of one authority. only: its split where that does not depend on the request, else None."""
+    """All of one authority. only: its split where that does not depend on the request, else None. access: None where
+    everybody may."""
 
-    __slots__ = ("backends", "key", "only", "routes", "state", "version")
+    __slots__ = ("access", "backends", "key", "only", "routes", "state", "version")
 
     def __init__(self, key: str, version: int, state: AuthorityState) -> None:
         self.key = key
@@ -300,6 +342,7 @@ class AuthorityTable:
         self.backends: tuple[Backend, ...] = ()
         self.routes: tuple[Route, ...] = ()
         self.only: Split | None = None
+        self.access: Access | None = None
 
     def split_for(self, head: RequestHead) -> Split:
         """The split of the first route that takes this request; raises NoRoute."""
@@ -336,14 +379,24 @@ def build(
     routes = []
     for route in state.routes:
         leaves = [_leaf(w, table, route.split, series_for) for w in route.split.weights]
-        split = Split(route.split, leaves, rng)
+        split = Split(route.split, leaves, rng, now_s)
         split.start(before.get(route.split.name), unix_s)
         routes.append(Route(route.matches, split))
     table.routes = tuple(routes)
     for backend in table.backends:
         backend.enter(leaf for route in routes for leaf in route.split.leaves)
+    for made in routes:
+        made.split.rescue()
     table.only = routes[0].split if routes and not state.routes[0].matches else None
+    table.access = _access(key, state, previous) if state.access else None
     return table
+
+
+def _access(key: str, state: AuthorityState, previous: AuthorityTable | None) -> "Access":
+    # Here, because a worker without access policies need not carry it.
+    from milliroute.proxy.access import Access
+
+    return Access(key, state.access, previous.access if previous is not None else None)
 
 
 def _leaf(weight: WeightState, table: AuthorityTable, split: SplitState, series_for: SeriesFor) -> Leaf:
@@ -360,13 +413,18 @@ def _backend(state: BackendState, known: Backend | None, rng: random.Random, now
         return known
     old = {(e.host, e.port, e.tls): e for e in known.endpoints} if known else {}
     tls = state.tls
-    return Backend(state, [old.get((e.host, e.port, tls)) or Endpoint(e, now_s, tls) for e in state.endpoints], rng)
+    endpoints = [old.get((e.host, e.port, tls)) or Endpoint(e, now_s, tls) for e in state.endpoints]
+    return Backend(state, endpoints, rng, known.out if known else ())
 
 
 def _effective(weights: Sequence[int], leaves: Sequence[Leaf], state: SplitState) -> list[int]:
-    """A leaf without a ready endpoint is skipped and its share goes to the others in proportion, unless strict."""
+    """A leaf without a ready endpoint is skipped and its share goes to the others in proportion, unless strict. Of a
+    failover split the first that is ready has all."""
     if state.strict_empty_leaf:
         return list(weights)
+    if state.is_failover:
+        first = next((i for i, w in enumerate(weights) if w and leaves[i].balancer is not None), None)
+        return [int(i == first) for i in range(len(weights))]
     return [w if leaf.balancer is not None else 0 for w, leaf in zip(weights, leaves, strict=True)]
 
 

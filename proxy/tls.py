@@ -24,12 +24,32 @@ MAX_CONTEXTS = 128
 class ServerTls:
     """What the listeners show. `context` is read once per connection, so a newer one may take its place at any time."""
 
-    __slots__ = ("context", "files")
+    __slots__ = ("_seen", "context", "files")
 
     def __init__(self, files: TlsFiles) -> None:
         """Raises TlsFileError."""
         self.files = files
+        self._seen = self._marks()  # before they are read: what changes meanwhile is seen at the next look
         self.context = server_context(files)
+
+    def refresh(self) -> bool:
+        """Takes newer files, for the connections from here on; whether it did. Raises TlsFileError when they are not good,
+        once for each change; what was there stays."""
+        marks = self._marks()
+        if marks == self._seen:
+            return False
+        self._seen = marks
+        self.context = server_context(self.files)
+        return True
+
+    def _marks(self) -> tuple[tuple[int, ...], ...]:
+        marks = []
+        for path in filter(None, (self.files.cert, self.files.key, self.files.client_ca)):
+            try:
+                marks.append(_mark(path))
+            except OSError:
+                marks.append(())
+        return tuple(marks)
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
@@ -50,26 +70,44 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
         raise TlsFileError(
             f"--tls-cert and --tls-key: saw {files.cert!r} and {files.key!r} ({explain(error)}), wanted {wanted}"
         ) from error
+    if files.client_ca:
+        _ask_for_certificates(context, files)
     return context
+
+
+def _ask_for_certificates(context: ssl.SSLContext, files: TlsFiles) -> None:
+    """Raises TlsFileError."""
+    try:
+        context.load_verify_locations(cadata=_authorities(files.client_ca))
+    except (OSError, ValueError) as error:  # SSLError is an OSError
+        wanted = "certificates of authorities in PEM"
+        raise TlsFileError(f"--tls-client-ca: saw {files.client_ca!r} ({explain(error)}), wanted {wanted}") from error
+    context.verify_mode = ssl.CERT_OPTIONAL if files.may_be_nobody else ssl.CERT_REQUIRED
 
 
 class ClientContexts:
     """Made at the first use and kept while their file is the same; the next connection finds a new file by itself."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_identity", "_known")
 
-    def __init__(self) -> None:
+    def __init__(self, identity: TlsFiles | None = None) -> None:
+        """identity: what is shown to backends that ask for a certificate."""
+        self._identity = identity
         self._known: dict[tuple[str, bool], tuple[tuple[int, ...], ssl.SSLContext]] = {}
 
     def get(self, ca_file: str, *, offers_h2: bool) -> ssl.SSLContext:
         """ca_file "": the system's authorities. Raises OSError, with a text for people, when it cannot be used."""
         mark = _mark(ca_file) if ca_file else ()
+        if self._identity is not None:
+            mark += _mark(self._identity.cert) + _mark(self._identity.key)
         known = self._known.get((ca_file, offers_h2))
         if known is not None and known[0] == mark:
             return known[1]
         if len(self._known) >= MAX_CONTEXTS:
             self._known.clear()
         context = client_context(_authorities(ca_file) if ca_file else "", offers_h2=offers_h2)
+        if self._identity is not None:
+            show(context, self._identity)
         self._known[ca_file, offers_h2] = mark, context
         return context
 
@@ -87,6 +125,14 @@ def client_context(authorities: str, *, offers_h2: bool) -> ssl.SSLContext:
     except (ssl.SSLError, ValueError) as error:
         raise OSError(0, f"no certificate that can be read ({explain(error)})") from error
     return context
+
+
+def show(context: ssl.SSLContext, identity: TlsFiles) -> None:
+    """To backends that ask for a certificate. Raises OSError."""
+    try:
+        context.load_cert_chain(identity.cert, identity.key, password=lambda: "")
+    except (OSError, ValueError) as error:
+        raise OSError(0, f"client certificate {identity.cert}: {explain(error)}") from error
 
 
 def explain(error: BaseException) -> str:

@@ -30,10 +30,11 @@ _LEAST_S = 0.001
 class TlsLink(asyncio.Transport):
     """raw: the TCP connection under `inner`, uvloop's TLS transport."""
 
-    __slots__ = ("_inner", "_raw")
+    __slots__ = ("_inner", "_raw", "identities")
 
     def __init__(self, inner: asyncio.Transport, raw: asyncio.Transport) -> None:
         super().__init__()
+        self.identities: tuple[str, ...] = ()  # of the peer, once somebody has judged its certificate
         self._inner = inner
         self._raw = raw
         inner.set_write_buffer_limits(HIGH_WATER_BYTES)
@@ -45,6 +46,12 @@ class TlsLink(asyncio.Transport):
         """The protocol that both sides agreed on, "" for none."""
         found = self._inner.get_extra_info("ssl_object")
         return (found.selected_alpn_protocol() or "") if found is not None else ""
+
+    @property
+    def certificate(self) -> bytes | None:
+        """Of the peer, verified, in DER; None where it showed none."""
+        found: ssl.SSLObject | None = self._inner.get_extra_info("ssl_object")
+        return found.getpeercert(binary_form=True) if found is not None else None
 
     def hand_to(self, protocol: P) -> P:
         """From here on it is this protocol's; nothing was read before. Returns it."""
@@ -58,6 +65,8 @@ class TlsLink(asyncio.Transport):
         self._inner.set_protocol(protocol)
 
     def get_extra_info(self, name: str, default: object = None) -> object:
+        if name == "identities":
+            return self.identities
         return self._inner.get_extra_info(name, default)
 
     def is_closing(self) -> bool:

@@ -39,7 +39,7 @@ PING_INTERVAL_S = 300.0
 # How long an endpoint that has chosen HTTP/1.1 by ALPN is believed to speak nothing else: a new version of it may.
 H1_BELIEVED_S = 300.0
 
-_OF_MESSAGES = (events.ResponseReceived, events.DataReceived, events.TrailersReceived, events.InterimReceived)
+_OF_MESSAGES = frozenset((ResponseReceived, DataReceived, events.TrailersReceived, events.InterimReceived))
 
 
 class H1Fallback(Protocol):
@@ -320,10 +320,17 @@ class H2Upstream(H2Link):
         self._fail_all("closed early")
 
     def tell(self, happened: Sequence[events.Event]) -> None:
-        if happened and isinstance(happened[-1], _OF_MESSAGES):
+        if happened and type(happened[-1]) in _OF_MESSAGES:
             self._talked_s = self.heard_s
         streams = self.streams
+        begun: ResponseReceived | None = None  # what follows it may be all of its body
         for event in happened:
+            if begun is not None:
+                head, begun = begun, None
+                if type(event) is DataReceived and event.end_stream and event.stream_id == head.stream_id:
+                    self._respond(head, event.data, event.flow_bytes, is_end=True)
+                    continue
+                self._respond(head, b"", 0, is_end=False)
             # By type and not by pattern where it is once per message: 0.1 us against 0.4 us.
             if type(event) is DataReceived:
                 stream = streams.get(event.stream_id)
@@ -335,13 +342,24 @@ class H2Upstream(H2Link):
                     self._end(event.stream_id)
                 stream.receiver.response_body(event.data, event.end_stream)
             elif type(event) is ResponseReceived:
-                stream = streams.get(event.stream_id)
-                if stream is not None:
-                    if event.end_stream:
-                        self._end(event.stream_id)
-                    stream.response(event.status, event.fields, event.end_stream)
+                if event.end_stream:
+                    self._respond(event, b"", 0, is_end=True)
+                else:
+                    begun = event
             else:
                 self._tell_rare(event)
+        if begun is not None:
+            self._respond(begun, b"", 0, is_end=False)
+
+    def _respond(self, head: ResponseReceived, body: bytes, flow_bytes: int, *, is_end: bool) -> None:
+        stream_id = head.stream_id
+        stream = self.streams.get(stream_id)
+        if flow_bytes:
+            self.h2.consumed(stream_id, flow_bytes)
+        if stream is not None:
+            if is_end:
+                self._end(stream_id)
+            stream.response(head.status, head.fields, body, is_end)
 
     def _tell_rare(self, event: events.Event) -> None:
         match event:

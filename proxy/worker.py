@@ -9,26 +9,29 @@ import gc
 import logging
 import os
 import random
+import resource
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import uvloop
 
 from milliroute.proxy import ipc
-from milliroute.proxy.config import Listener, ProxyConfig, TlsFiles
+from milliroute.proxy.config import Forwarding, ProxyConfig, TlsFiles
 from milliroute.proxy.context import ClientConnection, Context
 from milliroute.proxy.dialer import Dialer
-from milliroute.proxy.downstream import Downstream
-from milliroute.proxy.errors import TlsFileError
+from milliroute.proxy.door import Door
+from milliroute.proxy.errors import Overloaded, TlsFileError
 from milliroute.proxy.metrics import TcpSeries
+from milliroute.proxy.overload import RESUME_RATIO, connection_ceiling, largest
 from milliroute.proxy.router import Router
 from milliroute.proxy.table import Endpoint
 
 if TYPE_CHECKING:
+    from milliroute.proxy.access import Tally
+    from milliroute.proxy.forwarding import Forwarder
     from milliroute.proxy.tls import ServerTls
 
 log = logging.getLogger(__name__)
@@ -37,7 +40,6 @@ log = logging.getLogger(__name__)
 SWEEP_S = 0.25
 # Counters go up the pipe this often.
 STATS_S = 1.0
-BACKLOG = 4096
 # Allocations between looks for cyclic garbage; connections leave few cycles, and at 700 the looks cost 3 % of CPU.
 GC_THRESHOLD = 50_000
 
@@ -52,17 +54,24 @@ class Worker(asyncio.Protocol):
         listen: Sequence[socket.socket],
         *,
         sweep_s: float = SWEEP_S,
+        nofile: int = 0,
     ) -> None:
+        """nofile: how many descriptors this process may have; 0: nobody knows."""
         self._loop = loop
         self._config = config
         self._sweep_s = sweep_s
-        self._listen = list(listen)
         self._router = Router(random.Random(), time.monotonic, time.time)
         dialer = Dialer(loop, config.codec, config.timeouts, TcpSeries("dst"), config.h2)
-        self._context = Context(loop, self._router, dialer, self._ask)
-        self._connections: set[ClientConnection] = set()
-        self._servers: list[asyncio.Server] = []
+        dialer.upstream_tls = config.upstream_tls
+        forwarder = _forwarder(config.forwarding)
+        context = self._context = Context(loop, self._router, dialer, self._ask, config.limits, forwarder)
+        connections = self._connections = set[ClientConnection]()
         self._tls = _server_tls(config.tls) if config.tls is not None else None
+        ceiling = self._ceiling = connection_ceiling(nofile) if nofile else 0
+        self._is_full = False  # of connections, by descriptors
+        self._doors: list[Door] = []
+        for listener, sock in zip(config.listeners, listen, strict=True):
+            self._doors.append(Door(context, listener.apex.encode(), sock, connections, ceiling, self._tls))
         self._frames = ipc.FrameBuffer()
         self._pipe: asyncio.Transport | None = None
         self._drain_deadline_s = 0.0
@@ -71,12 +80,8 @@ class Worker(asyncio.Protocol):
         self.done: asyncio.Future[None] = loop.create_future()
 
     async def listen(self) -> None:
-        for listener, sock in zip(self._config.listeners, self._listen, strict=True):
-            if self._context.is_draining:
-                break  # told to end before it began
-            make = self._door(listener)
-            server = await self._loop.create_server(make, sock=sock, backlog=BACKLOG)
-            self._servers.append(server)
+        for door in self._doors:
+            await door.open()
         self._send(ipc.Ready(pid=os.getpid()))
         self._sweep()
 
@@ -136,6 +141,8 @@ class Worker(asyncio.Protocol):
         for connection in list(self._connections):
             connection.check_time(now)
         context.sweep_parked()
+        if self._ceiling:
+            self._make_room(now)
         context.ejections.sweep(now)
         if now - self._pool_sweep_s > self._config.timeouts.pool_idle_s / 2:
             self._pool_sweep_s = now
@@ -143,6 +150,8 @@ class Worker(asyncio.Protocol):
         if now - self._stats_s >= STATS_S:
             self._stats_s = now
             self._report()
+            self._shed()
+            self._refresh_tls()
         # A connection out of the backlog is a task of the dialer's until it is made.
         is_all_done = not self._connections and not context.dialer.tasks
         if context.is_draining and (is_all_done or now > self._drain_deadline_s):
@@ -153,8 +162,50 @@ class Worker(asyncio.Protocol):
         leaves = [delta for series in self._router.series() if (delta := series.take())]
         tcp = [level for side in (context.tcp, context.dialer.tcp) if (level := side.take())]
         errors = context.errors.take()
-        if leaves or tcp or errors:
-            self._send(ipc.Stats(leaves, tcp, errors))
+        access = [delta for one in self._router.accesses() for delta in self._tallied(one.tally)]
+        if leaves or tcp or errors or access:
+            self._send(ipc.Stats(leaves, tcp, errors, access))
+
+    def _tallied(self, tally: "Tally") -> list[ipc.AccessDelta]:
+        for line in tally.lines(time.monotonic()):
+            log.warning("%s", line)
+        return tally.take()
+
+    # Limits
+
+    def _make_room(self, now: float) -> None:
+        """At the ceiling new connections wait in the backlog, and those without a request are asked to go."""
+        count = len(self._connections)
+        if self._is_full:
+            for connection in list(self._connections):
+                connection.yield_place(now)
+            if count < self._ceiling * RESUME_RATIO:
+                self._is_full = False
+                for door in self._doors:
+                    self._context.dialer.spawn(door.open())
+        elif count >= self._ceiling:
+            self._is_full = True
+            log.warning("%d connections, as many as the limit of descriptors allows: new ones wait", count)
+            for door in self._doors:
+                door.pause()
+
+    def _shed(self) -> None:
+        """Memory of what peers do not take is bounded for each connection, and here for all together."""
+        limit_bytes = self._context.limits.queued_bytes
+        if not limit_bytes:
+            return
+        for connection in largest(((one.queued_bytes(), one) for one in self._connections), limit_bytes):
+            self._context.errors.add(Overloaded.label)
+            connection.abort()
+
+    def _refresh_tls(self) -> None:
+        if self._tls is None:
+            return
+        try:
+            if self._tls.refresh():
+                log.info("the certificate of the listeners is read anew")
+        except TlsFileError as error:
+            log.error("%s; the old certificate stays", error)
 
     # The end
 
@@ -165,33 +216,10 @@ class Worker(asyncio.Protocol):
         now = time.monotonic()
         self._drain_deadline_s = now + grace_s
         self._context.is_draining = True
-        # Not strict: the signal may come before all of them listen.
-        for server, sock, listener in zip(self._servers, self._listen, self._config.listeners, strict=False):
-            self._accept_backlog(sock, self._door(listener))
-            server.close()
+        for door in self._doors:
+            door.close()
         for connection in list(self._connections):
             connection.drain(now)
-
-    def _door(self, listener: Listener) -> Callable[[], asyncio.Protocol]:
-        """What makes the protocol of each connection of a listener."""
-        apex = listener.apex.encode()
-        if self._tls is None:
-            return partial(Downstream, self._context, apex, self._connections)
-        # Here, because a worker without TLS need not carry it.
-        from milliroute.proxy.downstream_tls import TlsDoor
-
-        return partial(TlsDoor, self._context, apex, self._connections, self._tls)
-
-    def _accept_backlog(self, sock: socket.socket, make: Callable[[], asyncio.Protocol]) -> None:
-        """A connection the kernel has accepted would be reset by closing the socket under it."""
-        while True:
-            try:
-                accepted, _ = sock.accept()
-            except OSError:
-                return
-            accepted.setblocking(False)
-            accept = self._loop.connect_accepted_socket(make, accepted)
-            self._context.dialer.spawn(_attend(accept))
 
     def _finish(self) -> None:
         """What still runs is cut off by a reset, which nobody takes for the end of a response."""
@@ -208,6 +236,15 @@ class Worker(asyncio.Protocol):
             endpoint.close_pools()
 
 
+def _forwarder(forwarding: Forwarding) -> "Forwarder | None":
+    if not (forwarding.is_on or forwarding.via):
+        return None
+    # Here, because few proxies need it.
+    from milliroute.proxy.forwarding import Forwarder
+
+    return Forwarder(forwarding)
+
+
 def _server_tls(files: TlsFiles) -> "ServerTls":
     """Raises TlsFileError: the agent has looked, but a file may have changed since."""
     # Here, because a worker without TLS need not carry it.
@@ -216,13 +253,16 @@ def _server_tls(files: TlsFiles) -> "ServerTls":
     return ServerTls(files)
 
 
-async def _attend(accept: Awaitable[object]) -> None:
-    await accept
+def _raise_nofile() -> int:
+    """The hard limit is what the administrator set; the soft one is low for programs that use select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
 async def _serve(pipe: socket.socket, listen: Sequence[socket.socket], config: ProxyConfig) -> None:
     loop = asyncio.get_running_loop()
-    worker = Worker(loop, config, listen)
+    worker = Worker(loop, config, listen, nofile=_raise_nofile())
     loop.add_signal_handler(signal.SIGTERM, worker.drain, config.grace_s)
     await loop.create_connection(lambda: worker, sock=pipe)
     await worker.listen()

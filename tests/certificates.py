@@ -28,6 +28,23 @@ class Authority:
         )  # fmt: skip
         return TlsFiles(str(cert), str(key))
 
+    def client(
+        self, name: str, *alternatives: str, extensions: tuple[str, ...] = ("basicConstraints=critical,CA:FALSE",),
+        days: int = 2,
+    ) -> TlsFiles:  # fmt: skip
+        """A certificate for who is called so in its file only; alternatives: "URI:spiffe://...", "DNS:..."; days may be
+        negative: it is no longer good."""
+        cert, key, request = (self.folder / f"{name}.{end}" for end in ("client.pem", "client.key", "csr"))
+        lines = [f"subjectAltName={','.join(alternatives)}"] if alternatives else []
+        described = self.folder / f"{name}.ext"
+        described.write_text("\n".join(["[e]", *lines, *extensions, ""]))
+        _openssl("req", "-new", *_EC[:-2], "-keyout", str(key), "-out", str(request), "-subj", "/O=client")
+        _openssl(
+            "x509", "-req", "-in", str(request), "-CA", str(self.ca), "-CAkey", str(self.ca.with_suffix(".key")),
+            "-out", str(cert), "-days", str(days), "-extfile", str(described), "-extensions", "e",
+        )  # fmt: skip
+        return TlsFiles(str(cert), str(key))
+
     def client_context(self, *alpn: str) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=str(self.ca))
         if alpn:

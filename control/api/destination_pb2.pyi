@@ -17,19 +17,43 @@ class Ack(_message.Message):
     version: int
     def __init__(self, key: _Optional[str] = ..., epoch: _Optional[str] = ..., version: _Optional[int] = ..., applied_unix_ns: _Optional[int] = ...) -> None: ...
 
+class Authentication(_message.Message):
+    __slots__ = ["identities", "name", "networks"]
+    IDENTITIES_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NETWORKS_FIELD_NUMBER: _ClassVar[int]
+    identities: _containers.RepeatedScalarFieldContainer[str]
+    name: str
+    networks: _containers.RepeatedCompositeFieldContainer[Network]
+    def __init__(self, name: _Optional[str] = ..., networks: _Optional[_Iterable[_Union[Network, _Mapping]]] = ..., identities: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class Authority(_message.Message):
-    __slots__ = ["backends", "name", "namespace", "routes", "warnings"]
+    __slots__ = ["access", "backends", "name", "namespace", "routes", "warnings"]
+    ACCESS_FIELD_NUMBER: _ClassVar[int]
     BACKENDS_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     ROUTES_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    access: _containers.RepeatedCompositeFieldContainer[Guard]
     backends: _containers.RepeatedCompositeFieldContainer[Backend]
     name: str
     namespace: str
     routes: _containers.RepeatedCompositeFieldContainer[Route]
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., namespace: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[Backend, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., namespace: _Optional[str] = ..., backends: _Optional[_Iterable[_Union[Backend, _Mapping]]] = ..., routes: _Optional[_Iterable[_Union[Route, _Mapping]]] = ..., warnings: _Optional[_Iterable[str]] = ..., access: _Optional[_Iterable[_Union[Guard, _Mapping]]] = ...) -> None: ...
+
+class Authorization(_message.Message):
+    __slots__ = ["is_tcp_only", "matches", "name", "required"]
+    IS_TCP_ONLY_FIELD_NUMBER: _ClassVar[int]
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    REQUIRED_FIELD_NUMBER: _ClassVar[int]
+    is_tcp_only: bool
+    matches: _containers.RepeatedCompositeFieldContainer[Match]
+    name: str
+    required: _containers.RepeatedCompositeFieldContainer[Authentication]
+    def __init__(self, name: _Optional[str] = ..., required: _Optional[_Iterable[_Union[Authentication, _Mapping]]] = ..., matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., is_tcp_only: bool = ...) -> None: ...
 
 class Backend(_message.Message):
     __slots__ = ["accrual", "app_protocol", "endpoints", "is_missing", "name", "namespace", "port", "tls"]
@@ -88,6 +112,42 @@ class FailureAccrual(_message.Message):
     window_ms: int
     def __init__(self, max_failures: _Optional[int] = ..., min_penalty_ms: _Optional[int] = ..., max_penalty_ms: _Optional[int] = ..., jitter_percent: _Optional[int] = ..., success_rate_percent: _Optional[int] = ..., window_ms: _Optional[int] = ..., min_requests: _Optional[int] = ..., max_out_percent: _Optional[int] = ...) -> None: ...
 
+class Fault(_message.Message):
+    __slots__ = ["abort", "bandwidth", "delay", "leaf", "match", "reset"]
+    ABORT_FIELD_NUMBER: _ClassVar[int]
+    BANDWIDTH_FIELD_NUMBER: _ClassVar[int]
+    DELAY_FIELD_NUMBER: _ClassVar[int]
+    LEAF_FIELD_NUMBER: _ClassVar[int]
+    MATCH_FIELD_NUMBER: _ClassVar[int]
+    RESET_FIELD_NUMBER: _ClassVar[int]
+    abort: FaultPart
+    bandwidth: FaultPart
+    delay: FaultPart
+    leaf: str
+    match: Match
+    reset: FaultPart
+    def __init__(self, match: _Optional[_Union[Match, _Mapping]] = ..., leaf: _Optional[str] = ..., delay: _Optional[_Union[FaultPart, _Mapping]] = ..., abort: _Optional[_Union[FaultPart, _Mapping]] = ..., reset: _Optional[_Union[FaultPart, _Mapping]] = ..., bandwidth: _Optional[_Union[FaultPart, _Mapping]] = ...) -> None: ...
+
+class FaultPart(_message.Message):
+    __slots__ = ["share_micro", "value"]
+    SHARE_MICRO_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    share_micro: int
+    value: int
+    def __init__(self, share_micro: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
+
+class Guard(_message.Message):
+    __slots__ = ["authorizations", "is_audit", "kind", "name"]
+    AUTHORIZATIONS_FIELD_NUMBER: _ClassVar[int]
+    IS_AUDIT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    authorizations: _containers.RepeatedCompositeFieldContainer[Authorization]
+    is_audit: bool
+    kind: str
+    name: str
+    def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., authorizations: _Optional[_Iterable[_Union[Authorization, _Mapping]]] = ..., is_audit: bool = ...) -> None: ...
+
 class HeaderMatch(_message.Message):
     __slots__ = ["name", "regex"]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +199,14 @@ class Nack(_message.Message):
     version: int
     def __init__(self, key: _Optional[str] = ..., epoch: _Optional[str] = ..., version: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class Network(_message.Message):
+    __slots__ = ["cidr", "excepts"]
+    CIDR_FIELD_NUMBER: _ClassVar[int]
+    EXCEPTS_FIELD_NUMBER: _ClassVar[int]
+    cidr: str
+    excepts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, cidr: _Optional[str] = ..., excepts: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class Policy(_message.Message):
     __slots__ = ["idle_timeout_ms", "request_timeout_ms", "response_timeout_ms", "retry_grpc", "retry_limit", "retry_methods", "retry_statuses", "try_timeout_ms"]
     IDLE_TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
@@ -170,12 +238,14 @@ class Ramp(_message.Message):
     def __init__(self, from_micro: _Optional[_Iterable[int]] = ..., start_unix_ms: _Optional[int] = ..., duration_ms: _Optional[int] = ...) -> None: ...
 
 class Resolved(_message.Message):
-    __slots__ = ["authority", "key"]
+    __slots__ = ["authority", "is_partial", "key"]
     AUTHORITY_FIELD_NUMBER: _ClassVar[int]
+    IS_PARTIAL_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     authority: str
+    is_partial: bool
     key: str
-    def __init__(self, authority: _Optional[str] = ..., key: _Optional[str] = ...) -> None: ...
+    def __init__(self, authority: _Optional[str] = ..., key: _Optional[str] = ..., is_partial: bool = ...) -> None: ...
 
 class Route(_message.Message):
     __slots__ = ["matches", "split"]
@@ -186,8 +256,10 @@ class Route(_message.Message):
     def __init__(self, matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., split: _Optional[_Union[Split, _Mapping]] = ...) -> None: ...
 
 class Split(_message.Message):
-    __slots__ = ["apex", "name", "policy", "ramp", "source", "sticky", "strict_empty_leaf", "weights"]
+    __slots__ = ["apex", "fault", "is_failover", "name", "policy", "ramp", "source", "sticky", "strict_empty_leaf", "weights"]
     APEX_FIELD_NUMBER: _ClassVar[int]
+    FAULT_FIELD_NUMBER: _ClassVar[int]
+    IS_FAILOVER_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     POLICY_FIELD_NUMBER: _ClassVar[int]
     RAMP_FIELD_NUMBER: _ClassVar[int]
@@ -196,6 +268,8 @@ class Split(_message.Message):
     STRICT_EMPTY_LEAF_FIELD_NUMBER: _ClassVar[int]
     WEIGHTS_FIELD_NUMBER: _ClassVar[int]
     apex: str
+    fault: Fault
+    is_failover: bool
     name: str
     policy: Policy
     ramp: Ramp
@@ -203,23 +277,25 @@ class Split(_message.Message):
     sticky: Sticky
     strict_empty_leaf: bool
     weights: _containers.RepeatedCompositeFieldContainer[Weight]
-    def __init__(self, name: _Optional[str] = ..., weights: _Optional[_Iterable[_Union[Weight, _Mapping]]] = ..., ramp: _Optional[_Union[Ramp, _Mapping]] = ..., sticky: _Optional[_Union[Sticky, _Mapping]] = ..., strict_empty_leaf: bool = ..., source: _Optional[str] = ..., apex: _Optional[str] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., weights: _Optional[_Iterable[_Union[Weight, _Mapping]]] = ..., ramp: _Optional[_Union[Ramp, _Mapping]] = ..., sticky: _Optional[_Union[Sticky, _Mapping]] = ..., strict_empty_leaf: bool = ..., source: _Optional[str] = ..., apex: _Optional[str] = ..., policy: _Optional[_Union[Policy, _Mapping]] = ..., is_failover: bool = ..., fault: _Optional[_Union[Fault, _Mapping]] = ...) -> None: ...
 
 class State(_message.Message):
-    __slots__ = ["authority", "epoch", "key", "published_unix_ns", "unknown", "version"]
+    __slots__ = ["authority", "epoch", "is_partial", "key", "published_unix_ns", "unknown", "version"]
     AUTHORITY_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    IS_PARTIAL_FIELD_NUMBER: _ClassVar[int]
     KEY_FIELD_NUMBER: _ClassVar[int]
     PUBLISHED_UNIX_NS_FIELD_NUMBER: _ClassVar[int]
     UNKNOWN_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     authority: Authority
     epoch: str
+    is_partial: bool
     key: str
     published_unix_ns: int
     unknown: Unknown
     version: int
-    def __init__(self, key: _Optional[str] = ..., epoch: _Optional[str] = ..., version: _Optional[int] = ..., published_unix_ns: _Optional[int] = ..., unknown: _Optional[_Union[Unknown, _Mapping]] = ..., authority: _Optional[_Union[Authority, _Mapping]] = ...) -> None: ...
+    def __init__(self, key: _Optional[str] = ..., epoch: _Optional[str] = ..., version: _Optional[int] = ..., published_unix_ns: _Optional[int] = ..., unknown: _Optional[_Union[Unknown, _Mapping]] = ..., authority: _Optional[_Union[Authority, _Mapping]] = ..., is_partial: bool = ...) -> None: ...
 
 class StatusRange(_message.Message):
     __slots__ = ["first", "last"]

@@ -4,16 +4,25 @@ Flag over environment over default; `--some-flag` is MILLIROUTE_SOME_FLAG. Data 
 codes: 0 ok, 1 failure with one line on stderr, 2 usage.
 """
 
+import ipaddress
 import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import click
 
 from milliroute.control import errors
-from milliroute.control.config import DEFAULT_ADMIN, DEFAULT_LISTEN, DEFAULT_PROXY_ADMIN, VERSION, ControlConfig
+from milliroute.control.config import (
+    DEFAULT_ADMIN,
+    DEFAULT_LISTEN,
+    DEFAULT_PROXY_ADMIN,
+    VERSION,
+    ControlConfig,
+    StreamSecurity,
+)
+from milliroute.control.model import CLUSTER_NETWORKS, AccessDefaults, AccessMode
 
 F = TypeVar("F", bound=Callable[..., object])
 Option = Callable[[F], F]
@@ -63,6 +72,18 @@ files_flag = click.option(
 backends_flag = flags(
     "--backend", argument="backends", metavar="NAME=HOST:PORT[,...]", text="A Service with its endpoints. May repeat."
 )
+default_policy_flag = click.option(
+    "--default-policy",
+    envvar=_env("--default-policy"),
+    type=click.Choice(get_args(AccessMode)),
+    default="all-unauthenticated",
+    show_default=True,
+    help="Who may ask a Service that no Server guards.",
+)
+networks_flag = flags(
+    "--cluster-network", argument="networks", metavar="CIDR", text="Of cluster-... policies; private ones otherwise."
+)
+trust_domain_flag = flag("--trust-domain", default="cluster.local", text="Of the identities of ServiceAccounts.")
 admins_flag = flags(
     "--admin",
     argument="admins",
@@ -82,13 +103,34 @@ def cli() -> None:
 @backends_flag
 @flag("--listen", default=DEFAULT_LISTEN, text="Where proxies connect: HOST:PORT or unix:PATH.")
 @flag("--admin", default=DEFAULT_ADMIN, text="Metrics and state.")
-def control(files: tuple[str, ...], backends: tuple[str, ...], listen: str, admin: str) -> None:
+@default_policy_flag
+@networks_flag
+@trust_domain_flag
+@flag("--tls-cert", default="", text="Certificate, in PEM: proxies must use TLS then.")
+@flag("--tls-key", default="", text="Its private key, in PEM.")
+@flag("--tls-client-ca", default="", text="Authorities of proxies, in PEM: they must show a certificate then.")
+@flag("--token-file", default="", text="What is in it proxies must show as a bearer token.")
+def control(
+    files: tuple[str, ...],
+    backends: tuple[str, ...],
+    listen: str,
+    admin: str,
+    default_policy: AccessMode,
+    networks: tuple[str, ...],
+    trust_domain: str,
+    tls_cert: str,
+    tls_key: str,
+    tls_client_ca: str,
+    token_file: str,
+) -> None:
     """Serve splits from files to proxies."""
     _want_source(files, backends)
     _log_to_stderr()
     from milliroute.control import server
 
-    server.serve(ControlConfig(_absolute(files), backends, listen, admin))
+    access = _access(default_policy, networks, trust_domain)
+    security = StreamSecurity(tls_cert, tls_key, tls_client_ca, token_file)
+    server.serve(ControlConfig(_absolute(files), backends, listen, admin, access, security))
 
 
 @cli.command()
@@ -99,6 +141,9 @@ def control(files: tuple[str, ...], backends: tuple[str, ...], listen: str, admi
 @flag("--control-admin", default=DEFAULT_ADMIN, text="The control service's metrics and state.")
 @click.option("--workers", envvar=_env("--workers"), type=click.IntRange(1), help="Worker processes.")
 @click.option("--codec", envvar=_env("--codec"), type=click.Choice(["fast", "reference"]), help="HTTP parser.")
+@default_policy_flag
+@networks_flag
+@trust_domain_flag
 def run(
     files: tuple[str, ...],
     backends: tuple[str, ...],
@@ -107,6 +152,9 @@ def run(
     control_admin: str,
     workers: int | None,
     codec: str | None,
+    default_policy: AccessMode,
+    networks: tuple[str, ...],
+    trust_domain: str,
 ) -> None:
     """Control service and proxy in one: no cluster needed."""
     _want_source(files, backends)
@@ -115,7 +163,8 @@ def run(
     _log_to_stderr()
     from milliroute.control.cli import run as running
 
-    config = running.RunConfig(_absolute(files), backends, listen, control_admin, admin, workers, codec)
+    access = _access(default_policy, networks, trust_domain)
+    config = running.RunConfig(_absolute(files), backends, listen, control_admin, admin, workers, codec, access)
     sys.exit(running.run(config))
 
 
@@ -192,6 +241,17 @@ def proxy(args: tuple[str, ...]) -> None:
 def version() -> None:
     """Print the version."""
     click.echo(f"milliroute {VERSION}")
+
+
+def _access(mode: AccessMode, networks: tuple[str, ...], trust_domain: str) -> AccessDefaults:
+    for text in networks:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise errors.ConfigError(
+                f"--cluster-network: saw {text!r} ({error}), want a CIDR such as 10.0.0.0/8"
+            ) from None
+    return AccessDefaults(mode, networks or CLUSTER_NETWORKS, trust_domain)
 
 
 def _want_source(files: tuple[str, ...], backends: tuple[str, ...]) -> None:

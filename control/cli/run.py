@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milliroute.control.config import UNIX, ControlConfig
+from milliroute.control.model import AccessDefaults
 from milliroute.control.server import ControlServer, announce
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class RunConfig:
     admin: str | None = None
     workers: int | None = None
     codec: str | None = None
+    access: AccessDefaults = AccessDefaults()  # noqa: RUF009  # a frozen value
 
     def proxy_args(self, destination: str) -> list[str]:
         args = ["--destination", destination]
@@ -51,7 +53,9 @@ def run(config: RunConfig, program: tuple[str, ...] = (sys.executable, "-m", "mi
 
 
 async def _run(config: RunConfig, program: tuple[str, ...], destination: str) -> int:
-    server = ControlServer(ControlConfig(config.files, config.backends, destination, config.control_admin))
+    server = ControlServer(
+        ControlConfig(config.files, config.backends, destination, config.control_admin, config.access)
+    )
     following: asyncio.Task[None] | None = None
     try:
         await server.start(announce)

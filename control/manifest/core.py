@@ -37,6 +37,7 @@ def service(node: Fields, metadata: Metadata, report: Report) -> Service:
         accrual=read_accrual(metadata.annotation_nodes, report),
         tls=read_tls(metadata.annotation_nodes, [p.app_protocol for p in ports], default_sni, report),
         origin=metadata.origin,
+        selector=tuple(sorted(fields.texts(spec, "selector", report).items())),
     )
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from milliroute.control.manifest import core as parse_core
 from milliroute.control.manifest import fields
+from milliroute.control.manifest import policy_linkerd as parse_policy
+from milliroute.control.manifest import policy_smi as parse_access
 from milliroute.control.manifest import smi as parse_smi
 from milliroute.control.manifest.fields import Report
 from milliroute.control.manifest.metadata import read_metadata
@@ -25,6 +27,18 @@ _SKIPPED_SMI_KINDS = ("TCPRoute", "UDPRoute")
 
 _SMI_KINDS = {"TrafficSplit": SPLIT_GROUPS, "HTTPRouteGroup": SPECS_GROUPS}
 
+# Kinds of access policies: group, versions. A version that is not listed is an error: a policy must not be skipped.
+_LINKERD = parse_policy.GROUP
+_POLICY_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "Server": (_LINKERD, ("v1beta1", "v1beta2", "v1beta3")),
+    "AuthorizationPolicy": (_LINKERD, ("v1alpha1",)),
+    "NetworkAuthentication": (_LINKERD, ("v1alpha1",)),
+    "MeshTLSAuthentication": (_LINKERD, ("v1alpha1",)),
+    "TrafficTarget": (parse_access.GROUP, ("v1alpha1", "v1alpha2", "v1alpha3")),
+}
+# Of Linkerd's group, and about something else: routes of its own, and what its control plane writes.
+_SKIPPED_POLICY_KINDS = ("HTTPRoute", "EgressNetwork", "HTTPLocalRateLimitPolicy", "ExternalWorkload")
+
 _Reader = Callable[[Fields, Report], KubeObject | None]
 
 _READERS: dict[str, _Reader] = {
@@ -32,6 +46,17 @@ _READERS: dict[str, _Reader] = {
     "HTTPRouteGroup": lambda node, report: parse_smi.route_group(node, read_metadata(node, report), report),
     "Service": lambda node, report: parse_core.service(node, read_metadata(node, report), report),
     "EndpointSlice": lambda node, report: parse_core.endpoint_slice(node, read_metadata(node, report), report),
+    "Server": lambda node, report: parse_policy.server(node, read_metadata(node, report), report),
+    "AuthorizationPolicy": lambda node, report: parse_policy.authorization_policy(
+        node, read_metadata(node, report), report
+    ),
+    "NetworkAuthentication": lambda node, report: parse_policy.network_authentication(
+        node, read_metadata(node, report), report
+    ),
+    "MeshTLSAuthentication": lambda node, report: parse_policy.mesh_tls_authentication(
+        node, read_metadata(node, report), report
+    ),
+    "TrafficTarget": lambda node, report: parse_access.traffic_target(node, read_metadata(node, report), report),
 }
 
 
@@ -66,6 +91,20 @@ def _is_ours(kind: str, api_version: str, node: Fields, report: Report) -> bool:
         return _is_known_version(kind, api_version, node, report)
     if api_version.partition("/")[0] in SPLIT_GROUPS + SPECS_GROUPS and kind not in _SKIPPED_SMI_KINDS:
         report.add(node.nodes["kind"], "unknown kind in an SMI group", repr(kind), "TrafficSplit or HTTPRouteGroup")
+    return _is_policy(kind, api_version, node, report)
+
+
+def _is_policy(kind: str, api_version: str, node: Fields, report: Report) -> bool:
+    group, _, version = api_version.partition("/")
+    known = _POLICY_KINDS.get(kind)
+    if known is not None and group == known[0]:
+        if version in known[1]:
+            return True
+        want = f"{group}/{' or '.join(known[1])}"
+        report.add(node.nodes["apiVersion"], f"unknown apiVersion of a {kind}", repr(api_version), want)
+    elif group in (_LINKERD, parse_access.GROUP) and kind not in _SKIPPED_POLICY_KINDS:
+        wanted = [name for name, (of, _) in _POLICY_KINDS.items() if of == group]
+        report.add(node.nodes["kind"], "unknown kind of access policy", repr(kind), " or ".join(wanted))
     return False
 
 

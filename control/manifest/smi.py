@@ -46,6 +46,8 @@ def traffic_split(node: Fields, metadata: Metadata, report: Report) -> TrafficSp
         sticky=policy.sticky,
         ramp_ms=policy.ramp_ms,
         strict_empty_leaf=policy.strict_empty_leaf,
+        is_failover=policy.is_failover,
+        fault=policy.fault,
         policy=read_traffic(metadata.annotation_nodes, report),
         origin=metadata.origin,
     )

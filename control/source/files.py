@@ -162,8 +162,11 @@ class FileSource:
                 yield
                 if _folders(self._roots) != folders:
                     return
-                await coming
-                coming = asyncio.ensure_future(anext(changes))
+                # By our own clock: changes that are not ours begin watchfiles' wait anew, each time, and tell us nothing.
+                await asyncio.wait((coming,), timeout=RESCAN_MS / 1000)
+                if coming.done():
+                    await coming
+                    coming = asyncio.ensure_future(anext(changes))
         finally:
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)

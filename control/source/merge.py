@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from milliroute.control.model import (
+    AccessObject,
     EndpointSlice,
     HTTPRouteGroup,
     InForce,
@@ -49,6 +50,7 @@ def merge(files: Iterable[FileState], backends: Sequence[tuple[Service, Endpoint
         route_groups=tuple(found for found in first.values() if isinstance(found, HTTPRouteGroup)),
         services=(*services, *(s for s, _ in backends if (s.namespace, s.name) not in declared)),
         slices=(*slices, *(one for _, one in backends)),
+        access=tuple(found for found in first.values() if isinstance(found, AccessObject)),
         sources=tuple(statuses),
     )
 

@@ -20,6 +20,7 @@ from milliroute.proxy.agent.splitsview import ControlView, SplitsView, authoriti
 from milliroute.proxy.agent.supervisor import Supervisor
 from milliroute.proxy.agent.surface import routes
 from milliroute.proxy.config import ProxyConfig
+from milliroute.proxy.errors import TlsFileError
 from milliroute.proxy.ipc import MAX_FRAME_BYTES, Alias, Applied, Down, Forget, Stats, Up, Update, Watch, encode
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Agent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.on_signal)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
         if self.config.lifeline_fd >= 0:
             loop.add_reader(self.config.lifeline_fd, self._on_lifeline_end)
         await self._supervisor.start(self)
@@ -94,6 +96,22 @@ class Agent:
     def request_shutdown(self) -> None:
         self.request_drain()
         self._must_end.set()
+
+    def reload(self) -> None:
+        """Replaces the workers by new ones, which read their files anew. With a file that is not good: nothing."""
+        if self._supervisor.is_draining:
+            return
+        if self.config.tls is not None:
+            # Here, because an agent without TLS need not carry it.
+            from milliroute.proxy import tls
+
+            try:
+                tls.server_context(self.config.tls)
+            except TlsFileError as error:
+                log.error("SIGHUP: %s; nothing is replaced", error)
+                return
+        log.info("SIGHUP: replacing the workers")
+        self._supervisor.replace_all()
 
     def on_signal(self) -> None:
         """The first one drains, the second one kills."""
@@ -190,13 +208,16 @@ class Agent:
         return list(self.catalog.wanted)
 
     def on_resolved(self, resolved: "Resolved") -> None:
-        if self.catalog.resolve(resolved.authority, resolved.key):
+        if self.catalog.resolve(resolved.authority, resolved.key, is_partial=resolved.is_partial):
             self._tell_all(Alias(resolved.authority, resolved.key))
             self._keep(resolved.key)
 
     def on_offer(self, offer: Offer, state_bytes: bytes) -> None:
         key = offer.update.key
         novelty = self.catalog.offer(offer)
+        if novelty is Novelty.KEPT:
+            log.warning("%s: kept its table: the control service has not read all of its sources yet", key)
+            return
         if novelty is Novelty.STALE:
             log.debug("ignored %s version %d: stale", key, offer.update.version)
             return

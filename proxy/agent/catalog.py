@@ -24,12 +24,14 @@ MAX_AUTHORITY_CHARS = 264
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One version of one key as received; times are unix nanoseconds."""
+    """One version of one key as received; times are unix nanoseconds. is_partial: its service has not read all of its
+    sources yet, so it may not know better than the one before it did."""
 
     update: Update
     published_unix_ns: int = 0
     received_unix_ns: int = 0
     is_from_disk: bool = False
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Novelty(Enum):
     NEW = "new"  # tell the workers
     SAME = "same"  # known already: the verdict, if there is one, holds for this stream too
     STALE = "stale"  # older than what is known: ignore it
+    KEPT = "kept"  # from a service that has just begun and does not know all yet: what is known is better
 
 
 @dataclass(slots=True)
@@ -122,10 +125,11 @@ class Catalog:
         self.wanted[authority] = Wanted(now_s, is_pinned)
         return WatchOutcome(is_new=True, evicted=evicted)
 
-    def resolve(self, authority: str, key: str) -> bool:
-        """Whether this is news for the workers; an answer to a question nobody asked (any more) is not."""
+    def resolve(self, authority: str, key: str, *, is_partial: bool = False) -> bool:
+        """Whether this is news for the workers; an answer to a question nobody asked (any more) is not. is_partial: as
+        in Offer."""
         wanted = self.wanted.get(authority)
-        if wanted is None or wanted.key == key:
+        if wanted is None or wanted.key == key or (is_partial and self.is_answered(authority)):
             return False
         before = wanted.key
         self._unname(authority, before)
@@ -145,6 +149,8 @@ class Catalog:
             self.entries[update.key] = Entry(offer)
             return Novelty.NEW
         known = entry.newest.update
+        if offer.is_partial and known.epoch != update.epoch and known.state is not None:
+            return Novelty.KEPT
         if known.epoch == update.epoch and update.version < known.version:
             return Novelty.STALE
         if known.epoch == update.epoch and update.version == known.version:

@@ -48,6 +48,7 @@ class ProxyCollector:
     def collect(self) -> Iterator[Metric]:
         yield from _leaf_families(_by_leaf(self._sources.ledger))
         yield from _tcp_families(self._sources.ledger)
+        yield from _access_families(self._sources.ledger)
         yield from _table_families(self._sources.catalog, self._sources.vitals().unix_ns)
         yield from _split_families(self._sources.catalog)
         yield from _vital_families(self._sources.vitals())
@@ -129,6 +130,23 @@ def _tcp_families(ledger: Ledger) -> Iterator[Metric]:
     for error, count in ledger.errors.items():
         errors.add_metric((error,), count)
     yield from (opened, closed, read, written, now, errors)
+
+
+def _access_families(ledger: Ledger) -> Iterator[Metric]:
+    """Linkerd's, which enforces on the server's side; ours stands before it, and keeps the names."""
+    if not ledger.access:
+        return
+    labels = ("authority", "srv_kind", "srv_name", "authz_name")
+    texts = {"allow": "Let in.", "deny": "Turned away.", "audit": "Let in for the audit only."}
+    families = {
+        (protocol, verdict): CounterMetricFamily(f"inbound_{protocol}_authz_{verdict}", text, labels=labels)
+        for protocol in ("http", "tcp")
+        for verdict, text in texts.items()
+    }
+    for key, count in ledger.access.items():
+        values = (key.authority, key.kind, key.guard, key.authorization)
+        families[key.protocol, key.verdict].add_metric(values, count)
+    yield from families.values()
 
 
 # Name, help and value of what there is once for each authority; None is left out.

@@ -15,11 +15,17 @@ from milliroute.proxy.agent.catalog import Accepted, Offer, Refused, Verdict
 from milliroute.proxy.ipc import Update
 from milliroute.proxy.state import (
     AccrualState,
+    AuthenticationState,
     AuthorityState,
+    AuthorizationState,
     BackendState,
     EndpointState,
+    FaultPartState,
+    FaultState,
+    GuardState,
     HeaderMatchState,
     MatchState,
+    NetworkState,
     PolicyState,
     RampState,
     RouteState,
@@ -48,6 +54,7 @@ class StateError(Exception):
 class Resolved:
     authority: str
     key: str
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ class Hello:
     proxy_id: str
     namespace: str
     admin_address: str
-    capabilities: tuple[str, ...] = ("ramp", "sticky", "matches")
+    capabilities: tuple[str, ...] = ("ramp", "sticky", "matches", "access")
 
 
 def hello_request(hello: Hello) -> bytes:
@@ -96,7 +103,8 @@ def decode_response(data: bytes, now_unix_ns: int) -> tuple[Resolved | Offer | N
         raise GarbledError(f"saw {len(data)} bytes that are no WatchResponse") from error
     match response.WhichOneof("kind"):
         case "resolved":
-            return Resolved(response.resolved.authority, response.resolved.key), b""
+            answer = response.resolved
+            return Resolved(answer.authority, answer.key, answer.is_partial), b""
         case "state":
             return _offer(response.state, now_unix_ns, is_from_disk=False), response.state.SerializeToString()
     return None, b""
@@ -117,7 +125,7 @@ def _offer(state: pb.State, now_unix_ns: int, *, is_from_disk: bool) -> Offer:
     except ValueError as error:
         raise StateError(Refused(state.key, state.epoch, state.version, str(error))) from error
     update = Update(state.key, state.epoch, state.version, body)
-    return Offer(update, state.published_unix_ns, now_unix_ns, is_from_disk)
+    return Offer(update, state.published_unix_ns, now_unix_ns, is_from_disk, state.is_partial and not is_from_disk)
 
 
 def _body(state: pb.State) -> AuthorityState | None:
@@ -131,7 +139,35 @@ def _body(state: pb.State) -> AuthorityState | None:
     routes = [_route(route, len(backends)) for route in authority.routes]
     if not routes or routes[-1].matches:
         raise ValueError(f"saw {len(routes)} routes, wanted a last one that always matches")
-    return AuthorityState(authority.name, authority.namespace, backends, routes, list(authority.warnings))
+    access = [_guard(guard) for guard in authority.access]
+    return AuthorityState(authority.name, authority.namespace, backends, routes, list(authority.warnings), access)
+
+
+def _guard(guard: pb.Guard) -> GuardState:
+    authorizations = [_authorization(one) for one in guard.authorizations]
+    return GuardState(guard.kind, guard.name, authorizations, guard.is_audit)
+
+
+def _authorization(one: pb.Authorization) -> AuthorizationState:
+    required = [
+        AuthenticationState(
+            authentication.name,
+            [_network(network) for network in authentication.networks],
+            list(authentication.identities),
+        )
+        for authentication in one.required
+    ]
+    return AuthorizationState(one.name, required, [_match(match) for match in one.matches], one.is_tcp_only)
+
+
+def _network(network: pb.Network) -> NetworkState:
+    """Raises ValueError, here already: a table that a worker refuses would leave the old access in force."""
+    # Here, because most tables name no network.
+    import ipaddress
+
+    for cidr in (network.cidr, *network.excepts):
+        ipaddress.ip_network(cidr)
+    return NetworkState(network.cidr, list(network.excepts))
 
 
 def _backend(backend: pb.Backend) -> BackendState:
@@ -198,7 +234,27 @@ def _split(split: pb.Split, backends: int) -> SplitState:
         split.source,
         split.apex,
         _policy(split) if split.HasField("policy") else None,
+        fault=_fault(split) if split.HasField("fault") else None,
+        is_failover=split.is_failover,
     )
+
+
+def _fault(split: pb.Split) -> FaultState:
+    fault = split.fault
+    if fault.HasField("abort") and not 200 <= fault.abort.value <= 599:
+        raise ValueError(f"saw status {fault.abort.value} in the fault of split {split.name!r}, wanted 200 to 599")
+    return FaultState(
+        _match(fault.match),
+        fault.leaf,
+        _fault_part(fault.delay) if fault.HasField("delay") else None,
+        _fault_part(fault.abort) if fault.HasField("abort") else None,
+        _fault_part(fault.reset) if fault.HasField("reset") else None,
+        _fault_part(fault.bandwidth) if fault.HasField("bandwidth") else None,
+    )
+
+
+def _fault_part(part: pb.FaultPart) -> FaultPartState:
+    return FaultPartState(part.share_micro, part.value)
 
 
 def _policy(split: pb.Split) -> PolicyState:

@@ -10,6 +10,7 @@ Every try has a channel of its own: grpc's hidden reconnect backoff would make a
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from random import Random
 from typing import Literal, Protocol
 
@@ -31,6 +32,7 @@ from milliroute.proxy.agent.destination import (
     verdict_request,
 )
 from milliroute.proxy.agent.mailbox import Mailbox
+from milliroute.proxy.config import ControlTls
 from milliroute.proxy.ipc import MAX_FRAME_BYTES
 
 log = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ State = Literal["connecting", "connected", "disconnected"]
 
 # A connect that takes longer has met a black hole; TCP's own limit is minutes.
 CONNECT_TIMEOUT_S = 5.0
+# What the service says at once to whom it serves.
+WELCOME = "milliroute-welcome"
 # The service allows a ping every 5 s. A stopped or unplugged one is noticed after the sum of the two.
 KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS = 7_000, 3_000
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
@@ -83,6 +87,7 @@ class Discovery:
         now_s: Callable[[], float],
         unix_ns: Callable[[], int],
         rng: Random,
+        tls: ControlTls = ControlTls(),  # noqa: B008  # a frozen value
     ) -> None:
         self.address = address
         self.state: State = "connecting"
@@ -93,6 +98,7 @@ class Discovery:
         self._now_s = now_s
         self._unix_ns = unix_ns
         self._rng = rng
+        self._tls = tls
         self._down_since_s = now_s()
         self.failures = 0
         self._outbox = Mailbox()
@@ -133,10 +139,17 @@ class Discovery:
 
     async def _one_stream(self) -> None:
         """Ends only by raising _LostError (or cancelled)."""
-        async with grpc.aio.insecure_channel(self.address, options=_OPTIONS) as channel:
+        try:
+            channel, metadata = _open(self.address, self._tls), _token(self._tls.token_file)
+        except (OSError, ValueError) as error:
+            raise _LostError(f"cannot read {getattr(error, 'filename', None) or 'its files'}: {error}") from error
+        async with channel:
             await _connect(channel)
-            call: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(WATCH_METHOD, None, None)(None)
+            watch = channel.stream_stream(WATCH_METHOD, None, None)
+            call: grpc.aio.StreamStreamCall[bytes, bytes] = watch(None, metadata=metadata)
             try:
+                if metadata is not None:
+                    await _welcomed(call)
                 await call.write(hello_request(self._hello))
                 self._on_connected()
                 await self._talk(call)
@@ -199,6 +212,26 @@ class Discovery:
             self.state, self.since_unix_ns, self._down_since_s = "disconnected", self._unix_ns(), self._now_s()
 
 
+def _open(address: str, tls: ControlTls) -> grpc.aio.Channel:
+    """Reads the files, so that new ones hold from the next try on. Raises OSError."""
+    if not tls.ca:
+        return grpc.aio.insecure_channel(address, options=_OPTIONS)
+    key = Path(tls.key).read_bytes() if tls.key else None
+    chain = Path(tls.cert).read_bytes() if tls.cert else None
+    credentials = grpc.ssl_channel_credentials(Path(tls.ca).read_bytes(), key, chain)
+    return grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
+
+
+def _token(path: str) -> tuple[tuple[str, str], ...] | None:
+    """As metadata of the call. Raises OSError; ValueError for what is no token."""
+    if not path:
+        return None
+    token = Path(path).read_text("ascii").strip()
+    if not token or not token.isprintable() or " " in token:
+        raise ValueError(f"{path}: saw no token, wanted one line of printable ASCII")
+    return (("authorization", f"Bearer {token}"),)
+
+
 async def _connect(channel: grpc.aio.Channel) -> None:
     """Returns once the channel is up; raises _LostError at the first failure."""
     try:
@@ -211,6 +244,17 @@ async def _connect(channel: grpc.aio.Channel) -> None:
                 state = channel.get_state(try_to_connect=True)
     except TimeoutError as error:
         raise _LostError(f"no connection within {CONNECT_TIMEOUT_S:g} s") from error
+
+
+async def _welcomed(call: "grpc.aio.StreamStreamCall[bytes, bytes]") -> None:
+    """Before anything is written: a write that crosses with a refusal fails without saying why."""
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            metadata = await call.initial_metadata()
+            if metadata is None or WELCOME not in dict(metadata):
+                raise _LostError(f"{(await call.code()).name.lower()}: {await call.details()}")
+    except TimeoutError as error:
+        raise _LostError(f"no word about the token within {CONNECT_TIMEOUT_S:g} s") from error
 
 
 def _reason(error: Exception) -> str:

@@ -17,6 +17,7 @@ from milliroute.proxy.agent import listening
 from milliroute.proxy.agent.children import RunWorker
 from milliroute.proxy.agent.supervisor import Supervisor
 from milliroute.proxy.config import HostPort, ProxyConfig, TlsFiles
+from milliroute.proxy.errors import TlsFileError
 
 if TYPE_CHECKING:
     from milliroute.proxy.agent.statedir import StateDir
@@ -29,6 +30,8 @@ def run(config: ProxyConfig, run_worker: RunWorker) -> int:
     cannot be had."""
     if config.tls is not None:
         _check_tls(config.tls)
+    if config.upstream_tls is not None:
+        _check_upstream_tls(config.upstream_tls)
     state_dir = _state_dir(config.state_dir) if config.state_dir else None
     groups = [listening.open_group(listener.address, config.workers) for listener in config.listeners]
     admin = listening.open_group(config.admin, 1)[0] if config.admin else None
@@ -62,7 +65,15 @@ async def _serve(
         agent.load(kept, time.time_ns())
     address = str(_reachable(listening.bound_address(admin))) if admin is not None else ""
     hello = Hello(config.proxy_id, config.namespace, address)
-    discovery = Discovery(config.destination, hello, agent, now_s=time.monotonic, unix_ns=time.time_ns, rng=Random())
+    discovery = Discovery(
+        config.destination,
+        hello,
+        agent,
+        now_s=time.monotonic,
+        unix_ns=time.time_ns,
+        rng=Random(),
+        tls=config.control_tls,
+    )
     return await agent.run(discovery, admin)
 
 
@@ -71,6 +82,15 @@ def _check_tls(files: TlsFiles) -> None:
     from milliroute.proxy import tls
 
     tls.server_context(files)
+
+
+def _check_upstream_tls(files: TlsFiles) -> None:
+    from milliroute.proxy import tls
+
+    try:
+        tls.show(tls.client_context("", offers_h2=False), files)
+    except OSError as error:
+        raise TlsFileError(f"--upstream-tls-cert and --upstream-tls-key: {error.strerror}") from error
 
 
 def _state_dir(path: str) -> "StateDir":

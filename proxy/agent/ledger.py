@@ -7,7 +7,7 @@ split took effect. Pure. The rule: no total ever goes back; a worker's death onl
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from milliroute.proxy.ipc import LeafDelta, Stats, TcpDelta
+from milliroute.proxy.ipc import AccessDelta, LeafDelta, Stats, TcpDelta
 from milliroute.proxy.metrics import LATENCY_BOUNDS_MS
 from milliroute.proxy.state import AuthorityState
 
@@ -26,6 +26,17 @@ class ResponseKey(NamedTuple):
     grpc_status: str
     is_success: bool
     error: str
+
+
+class AccessKey(NamedTuple):
+    """verdict: allow, deny or audit; protocol: http or tcp."""
+
+    authority: str
+    kind: str
+    guard: str
+    authorization: str
+    verdict: str
+    protocol: str
 
 
 @dataclass(slots=True)
@@ -83,6 +94,7 @@ class Ledger:
         self.leaves: dict[LeafKey, LeafTotals] = {}
         self.tcp: dict[str, TcpTotals] = {}
         self.errors: dict[str, int] = {}
+        self.access: dict[AccessKey, int] = {}
         self._weights: dict[tuple[str, str], _Weights] = {}
         self._baselines: dict[LeafKey, LeafCounts] = {}
 
@@ -94,6 +106,9 @@ class Ledger:
             _add_tcp(self.tcp.setdefault(tcp.peer, TcpTotals()), worker_id, tcp)
         for error in stats.errors:
             self.errors[error.error] = self.errors.get(error.error, 0) + error.count
+        for access in stats.access:
+            key_of = _access_key(access)
+            self.access[key_of] = self.access.get(key_of, 0) + access.count
 
     def worker_gone(self, worker_id: int) -> None:
         """Its connections closed with it."""
@@ -131,6 +146,10 @@ def quantile_ms(buckets: tuple[int, ...], q: float) -> float | None:
             return low + (high - low) * max(rank - seen, 0.0) / count
         seen, low = seen + count, float(high)
     return float(LATENCY_BOUNDS_MS[-1])
+
+
+def _access_key(delta: AccessDelta) -> AccessKey:
+    return AccessKey(delta.authority, delta.kind, delta.guard, delta.authorization, delta.verdict, delta.protocol)
 
 
 def _add_leaf(totals: LeafTotals, delta: LeafDelta) -> None:

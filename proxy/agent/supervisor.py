@@ -1,4 +1,4 @@
-"""Keeps the workers alive: makes them, restarts the dead, drains or kills them.
+"""Keeps the workers alive: makes them, restarts the dead, replaces the living, drains or kills them.
 
 In: listening sockets, one set per worker. Out: what workers say (on_up) and their deaths (on_gone) to the owner;
 messages for one worker or for all. It knows nothing of tables. A dead worker's sockets stay open here, so that its
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 _REAP_POLL_S, _REAP_TRIES = 0.01, 100
 # What a worker may take beyond its grace to report its last counters.
 _DRAIN_SLACK_S = 5.0
+# A new interpreter listens after some 0.3 s. One that takes this long is given up; whom it was to replace stays.
+SUCCESSION_S = 20.0
 
 Spawn = Callable[[Sequence[socket.socket], ProxyConfig], tuple[Child, socket.socket]]
 
@@ -40,9 +42,24 @@ class SupervisorOwner(Protocol):
 
 
 class Worker:
-    """One process. index: which set of listening sockets is its own."""
+    """One process. index: which set of listening sockets is its own; two have the same while one replaces the other.
 
-    __slots__ = ("child", "early_deaths", "index", "is_ready", "link", "pipe", "started_s", "worker_id")
+    is_retiring: it takes no new connections and ends when all is answered. settled: it is ready, or gone.
+    """
+
+    __slots__ = (
+        "child",
+        "early_deaths",
+        "gone",
+        "index",
+        "is_ready",
+        "is_retiring",
+        "link",
+        "pipe",
+        "settled",
+        "started_s",
+        "worker_id",
+    )
 
     def __init__(self, worker_id: int, index: int, child: Child, pipe: socket.socket, early_deaths: int) -> None:
         self.worker_id = worker_id
@@ -52,6 +69,9 @@ class Worker:
         self.early_deaths = early_deaths
         self.started_s = 0.0
         self.is_ready = False
+        self.is_retiring = False
+        self.settled = asyncio.Event()
+        self.gone = asyncio.Event()
         self.link: WorkerLink | None = None
 
 
@@ -72,6 +92,8 @@ class Supervisor:
         self._next_id = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_empty = asyncio.Event()
+        self._is_replacing = False
+        self._must_replace = False
 
     def fork_first(self, run_worker: RunWorker, not_for_child: Sequence[socket.socket]) -> None:
         for index, own in enumerate(self._listening):
@@ -97,8 +119,8 @@ class Supervisor:
 
     @property
     def are_all_ready(self) -> bool:
-        is_complete = len(self._workers) == len(self._listening)
-        return is_complete and all(worker.is_ready for worker in self._workers.values())
+        ready = {worker.index for worker in self._workers.values() if worker.is_ready and not worker.is_retiring}
+        return len(ready) == len(self._listening)
 
     def broadcast(self, slot: str, message: Down) -> None:
         frame = encode(message)
@@ -113,12 +135,16 @@ class Supervisor:
 
     def on_up(self, worker_id: int, message: Up) -> None:
         if isinstance(message, Ready):
-            self._workers[worker_id].is_ready = True
+            worker = self._workers[worker_id]
+            worker.is_ready = True
+            worker.settled.set()
         assert self._owner is not None
         self._owner.on_up(worker_id, message)
 
     def on_hangup(self, worker_id: int) -> None:
         worker = self._workers.pop(worker_id)
+        worker.settled.set()
+        worker.gone.set()
         assert self._owner is not None
         self._owner.on_gone(worker_id)
         self._start_task(self._bury(worker))
@@ -134,6 +160,59 @@ class Supervisor:
             for sock in group:
                 sock.close()
         self._note_if_empty()
+
+    def replace_all(self) -> None:
+        """One by one, each by a new process on the same sockets. Asked again meanwhile: once more, after that."""
+        self._must_replace = True
+        if not (self._is_replacing or self.is_draining):
+            self._is_replacing = True
+            self._start_task(self._replace_all())
+
+    async def _replace_all(self) -> None:
+        try:
+            while self._must_replace:
+                self._must_replace = False
+                olds = [worker for worker in self._workers.values() if not worker.is_retiring]
+                for old in olds:
+                    if self.is_draining or not await self._replace(old):
+                        return
+                log.info("replaced %d workers", len(olds))
+        finally:
+            self._is_replacing = False
+
+    async def _replace(self, old: Worker) -> bool:
+        """Both listen for a while, so nothing is refused; False: the old one stays."""
+        try:
+            made = self._spawn(self._listening[old.index], self._config)
+        except OSError as error:
+            log.error("cannot start a worker: %s; the old one stays", error)
+            return False
+        new = self._admit(old.index, made, 0)
+        await self._attach(new)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SUCCESSION_S):
+                await new.settled.wait()
+        if new.is_ready and new.worker_id in self._workers:
+            self._retire(old)
+            return True
+        log.error("worker %d did not come up: worker %d stays", new.child.pid, old.child.pid)
+        new.child.kill()
+        return False
+
+    def _retire(self, worker: Worker) -> None:
+        worker.is_retiring = True
+        if worker.link is not None:
+            worker.link.send("drain", Drain(self._config.grace_s))
+        self._start_task(self._outlast(worker))
+
+    async def _outlast(self, worker: Worker) -> None:
+        """Kills it when it overstays."""
+        try:
+            async with asyncio.timeout(self._config.grace_s + _DRAIN_SLACK_S):
+                await worker.gone.wait()
+        except TimeoutError:
+            log.warning("worker %d did not end in time: killed", worker.child.pid)
+            worker.child.kill()
 
     async def wait(self) -> None:
         """Until the last drained worker is gone; those that overstay are killed."""
@@ -172,6 +251,8 @@ class Supervisor:
         if self.is_draining:
             self._note_if_empty()
             return
+        if self._is_served(worker.index):
+            return  # its successor is there, or the one it was to replace
         lived_s = asyncio.get_running_loop().time() - worker.started_s
         early = worker.early_deaths + 1 if lived_s < WORKER_STABLE_S else 0
         log.warning("worker %d ended (%s): restarting", worker.child.pid, _describe(code))
@@ -180,7 +261,7 @@ class Supervisor:
     async def _restart(self, index: int, early_deaths: int) -> None:
         while True:
             await asyncio.sleep(worker_delay_s(early_deaths))
-            if self.is_draining:
+            if self.is_draining or self._is_served(index):
                 return
             try:
                 made = self._spawn(self._listening[index], self._config)
@@ -190,6 +271,9 @@ class Supervisor:
                 log.error("cannot start a worker: %s", error)
         self.restarts += 1
         await self._attach(self._admit(index, made, early_deaths))
+
+    def _is_served(self, index: int) -> bool:
+        return any(worker.index == index and not worker.is_retiring for worker in self._workers.values())
 
     async def _reap(self, child: Child) -> int:
         tries = 0

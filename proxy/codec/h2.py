@@ -128,7 +128,8 @@ class H2Connection:
         self._next_id = stream_id + 2
         return stream_id
 
-    def send_request(self, stream_id: int, fields: Sequence[FieldLike], end_stream: bool) -> None:
+    def send_request(self, stream_id: int, fields: Sequence[FieldLike], end_stream: bool, data: bytes = b"") -> None:
+        """data: what of the body is at hand; end_stream: nothing follows it."""
         if self.is_closing or stream_id <= self._table.last_id:
             return
         sender, limits = self._sender, self._limits
@@ -136,13 +137,19 @@ class H2Connection:
         stream.method = method_of(fields)
         self._table.add(stream)
         self._guard.credit += limits.control_per_stream
-        sender.fields(stream, fields, end_stream)
+        if data:
+            sender.message(stream, fields, data, end_stream)
+        else:
+            sender.fields(stream, fields, end_stream)
 
-    def send_response(self, stream_id: int, fields: Sequence[FieldLike], end_stream: bool) -> None:
-        """Interim responses too, without end_stream."""
+    def send_response(self, stream_id: int, fields: Sequence[FieldLike], end_stream: bool, data: bytes = b"") -> None:
+        """Interim responses too, without end_stream. data: as of a request."""
         stream = self._streams.get(stream_id)
         if stream is not None and not stream.is_ended and not self._is_failed:
-            self._sender.fields(stream, fields, end_stream)
+            if data:
+                self._sender.message(stream, fields, data, end_stream)
+            else:
+                self._sender.fields(stream, fields, end_stream)
 
     def send_trailers(self, stream_id: int, fields: Sequence[FieldLike]) -> None:
         """Behind the DATA that still waits for window."""

@@ -102,18 +102,22 @@ class H2Connection:
         self._next_id += 2
         return stream_id
 
-    def send_request(self, stream_id: int, fields: Sequence[FieldLike], end_stream: bool) -> None:
+    def send_request(self, stream_id: int, fields: Sequence[FieldLike], end_stream: bool, data: bytes = b"") -> None:
         if self._state.is_failed or self.is_closing or stream_id <= self._state.library.highest_outbound_stream_id:
             return
         self._state.streams[stream_id] = stream = Stream(stream_id, 0, 0)
         stream.method = method_of(fields)
         self._guard.credit += self._limits.control_per_stream
-        self._sender.fields(stream, fields, end_stream)
+        self._sender.fields(stream, fields, end_stream and not data)
+        if data:
+            self._sender.queue(stream, data, end_stream)
 
-    def send_response(self, stream_id: int, fields: Sequence[FieldLike], end_stream: bool) -> None:
+    def send_response(self, stream_id: int, fields: Sequence[FieldLike], end_stream: bool, data: bytes = b"") -> None:
         stream = self._sendable(stream_id)
         if stream is not None:
-            self._sender.fields(stream, fields, end_stream)
+            self._sender.fields(stream, fields, end_stream and not data)
+            if data:
+                self._sender.queue(stream, data, end_stream)
 
     def send_trailers(self, stream_id: int, fields: Sequence[FieldLike]) -> None:
         stream = self._sendable(stream_id)

@@ -19,6 +19,9 @@ from milliroute.proxy.codec.hpack import Encoder
 # smallest stream window, 1,023 bytes, is opened by half of that.
 _NOT_TINY_BYTES = 256
 
+# A body up to here goes out in one piece with its head; longer ones are not copied once more.
+MAX_JOINED_BYTES = 4096
+
 
 class Sender:
     __slots__ = (
@@ -57,9 +60,38 @@ class Sender:
         size = len(block)
         if size <= self.peer.max_frame_bytes:
             flags = END_HEADERS | end_stream
-            self.out += (HEADER.pack(size << 8 | HEADERS, flags, stream.stream_id), block)
+            self.out.append(HEADER.pack(size << 8 | HEADERS, flags, stream.stream_id) + block)
         else:
             self.out.append(frames.field_block(stream.stream_id, block, end_stream, self.peer.max_frame_bytes))
+        if end_stream:
+            stream.is_ended = True
+            self._local_end(stream)
+
+    def message(self, stream: Stream, fields: Sequence[FieldLike], data: bytes, end_stream: bool) -> None:
+        """The head, and what of the body is at hand."""
+        block = self._encode(fields)
+        size, body_size, peer = len(block), len(data), self.peer
+        if (
+            self._backlog
+            or size > peer.max_frame_bytes
+            or body_size > MAX_JOINED_BYTES
+            or body_size > stream.send_window
+            or body_size > self.window
+        ):
+            self.out.append(frames.field_block(stream.stream_id, block, False, peer.max_frame_bytes))
+            self.data(stream, data, end_stream)
+            return
+        # In one piece, as most answers are.
+        stream_id = stream.stream_id
+        stream.send_window -= body_size
+        self.window -= body_size
+        self._guard.credit += self._limits.control_per_data
+        self.out.append(
+            HEADER.pack(size << 8 | HEADERS, END_HEADERS, stream_id)
+            + block
+            + HEADER.pack(body_size << 8, end_stream, stream_id)
+            + data
+        )
         if end_stream:
             stream.is_ended = True
             self._local_end(stream)

@@ -281,3 +281,22 @@ def test_each_version_is_in_force_and_timed_before_the_next_is_published() -> No
     counts = dict(zip(running.fleet.propagation.bounds, running.fleet.propagation.counts, strict=False))
     assert (counts[0.002], sum(running.fleet.propagation.counts)) == (50, 51)
     assert running.hub.replaced_total == 0
+
+
+def test_what_was_said_before_all_was_read_is_marked_and_its_stream_ends_when_it_is() -> None:
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        proxy = FakeProxy(channel)
+        await proxy.hello()
+        resolved, state = await proxy.subscribe("reviews:9080")
+        assert (resolved.is_partial, state.is_partial) == (True, True)
+        running.hub.publish(reviews(2))
+        while isinstance(await proxy.call.read(), bytes):
+            pass  # the same again, without the mark
+        again = FakeProxy(channel)
+        await again.hello()
+        resolved, state = await again.subscribe("reviews:9080")
+        assert (resolved.is_partial, state.is_partial) == (False, False)
+
+    begun = reviews(1)
+    begun.is_partial = True
+    run(begun, scenario)

@@ -284,3 +284,16 @@ def test_a_moved_split_tells_its_new_line() -> None:
     found = second.view(KEY)
     assert found is not None
     assert (found.routes[0].split.source, second.version_of(KEY)) == ("f.yaml:7", 2)
+
+
+def test_a_snapshot_is_partial_until_every_source_was_read_once_and_never_again() -> None:
+    broken = Objects(sources=(SourceStatus("a.yaml", "nothing", ("a.yaml:1:1: bad",)),))
+    nothing = Objects(sources=(SourceStatus("a.yaml"),))
+    whole = replace(world(CANARY), sources=(SourceStatus("a.yaml"),))
+    first = build(broken, None, 0)
+    second = build(whole, first, 0)
+    assert first.is_partial
+    assert build(nothing, None, 0).is_partial
+    assert not second.is_partial
+    assert not build(nothing, second, 0).is_partial
+    assert second.version > first.version

@@ -24,6 +24,7 @@ class FakeState:
         portless: Collection[str] = (),
     ) -> None:
         self.version = version
+        self.is_partial = False
         self._views = dict(views or {})
         self._portless = portless
 

@@ -34,10 +34,10 @@ class Backend(asyncio.Protocol):
             self._transport.write(self._answer)
 
 
-async def serve(names: list[str]) -> None:
+async def serve(names: list[str], kind: type[Backend] = Backend) -> None:
     loop = asyncio.get_running_loop()
     for name in names:
-        server = await loop.create_server(partial(Backend, name), "127.0.0.1", 0, backlog=1024)
+        server = await loop.create_server(partial(kind, name), "127.0.0.1", 0, backlog=1024)
         port = server.sockets[0].getsockname()[1]
         print(f"milliroute: listening {name} 127.0.0.1:{port}", file=sys.stderr, flush=True)
     parent_is_gone = asyncio.Event()

@@ -26,7 +26,7 @@ from h2.events import (
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import Frame, GoAwayFrame
 
-from milliroute.proxy.config import Codec, Timeouts
+from milliroute.proxy.config import Codec, Forwarding, Limits, Timeouts
 from milliroute.proxy.downstream_h2 import H2Downstream
 from milliroute.proxy.state import AuthorityState
 from milliroute.proxy.upstream_h2 import H2Pool
@@ -349,9 +349,16 @@ def leftovers(proxy: Proxy) -> list[str]:
 
 @asynccontextmanager
 async def serving_h2(
-    codec: Codec, state: AuthorityState, *, timeouts: Timeouts | None = None, grace_s: float = 5.0
+    codec: Codec,
+    state: AuthorityState,
+    *,
+    timeouts: Timeouts | None = None,
+    grace_s: float = 5.0,
+    limits: Limits | None = None,
+    forwarding: Forwarding | None = None,
 ) -> AsyncIterator[Proxy]:
-    async with serving(codec, state, timeouts=timeouts, grace_s=grace_s) as proxy:
+    serve = serving(codec, state, timeouts=timeouts, grace_s=grace_s, limits=limits, forwarding=forwarding)
+    async with serve as proxy:
         yield proxy
         await proxy.close_clients()
         await until(lambda: leftovers(proxy) == [])

@@ -17,7 +17,7 @@ import uvloop
 
 from milliroute.proxy import ipc
 from milliroute.proxy.agent.ledger import LeafTotals, Ledger
-from milliroute.proxy.config import Codec, HostPort, Listener, ProxyConfig, Timeouts, TlsFiles
+from milliroute.proxy.config import Codec, Forwarding, HostPort, Limits, Listener, ProxyConfig, Timeouts, TlsFiles
 from milliroute.proxy.downstream import Downstream
 from milliroute.proxy.state import AuthorityState
 from milliroute.proxy.table import Endpoint
@@ -212,6 +212,9 @@ async def serving(
     timeouts: Timeouts | None = None,
     grace_s: float = 5.0,
     tls: TlsFiles | None = None,
+    upstream_tls: TlsFiles | None = None,
+    limits: Limits | None = None,
+    forwarding: Forwarding | None = None,
 ) -> AsyncIterator[Proxy]:
     """A proxy that routes "reviews" by this state; apex "": by what each request names."""
     listen = socket.create_server(("127.0.0.1", 0))
@@ -221,7 +224,17 @@ async def serving(
     theirs.setblocking(False)
     listener = Listener(HostPort("127.0.0.1", 0), apex)
     config = ProxyConfig(
-        "p", "", (listener,), None, codec=codec, timeouts=timeouts or Timeouts(), grace_s=grace_s, tls=tls
+        "p",
+        "",
+        (listener,),
+        None,
+        codec=codec,
+        timeouts=timeouts or Timeouts(),
+        grace_s=grace_s,
+        tls=tls,
+        upstream_tls=upstream_tls,
+        limits=limits or Limits(),
+        forwarding=forwarding or Forwarding(),
     )
     proxy = Proxy(config, listen, ours)
     loop = asyncio.get_running_loop()

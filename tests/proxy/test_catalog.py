@@ -1,5 +1,7 @@
 """What is watched, what is known of it, and when it is in force."""
 
+from dataclasses import replace
+
 from milliroute.proxy.agent.catalog import Accepted, Catalog, Novelty, Refused
 from milliroute.proxy.ipc import Alias, Applied
 from tests.proxy.samples import KEY, offer, state
@@ -149,3 +151,26 @@ def test_a_key_lives_as_long_as_one_of_its_authorities() -> None:
     assert KEY in catalog.entries
     catalog.forget("reviews.default:9080")
     assert KEY not in catalog.entries
+
+
+def test_a_service_that_has_not_read_all_yet_takes_no_table_away() -> None:
+    catalog = watching()
+    catalog.offer(offer(5))
+    partial = replace(offer(1, epoch="e2"), is_partial=True)
+    assert catalog.offer(partial) is Novelty.KEPT
+
+    assert catalog.entries[KEY].newest.update.version == 5
+    assert catalog.offer(offer(1, epoch="e2")) is Novelty.NEW
+
+
+def test_a_service_that_has_not_read_all_yet_is_better_than_nothing() -> None:
+    catalog = watching()
+    assert catalog.offer(replace(offer(1), is_partial=True)) is Novelty.NEW
+
+
+def test_a_name_that_is_answered_keeps_its_key_while_not_all_is_read() -> None:
+    catalog = watching()
+    catalog.offer(offer(1))
+    catalog.applied(1, applied(1), [1])
+    assert not catalog.resolve(REVIEWS, "reviews.default", is_partial=True)
+    assert catalog.resolve(REVIEWS, "reviews.default")

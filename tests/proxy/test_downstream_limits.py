@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from milliroute.proxy import downstream
-from milliroute.proxy.config import Codec, Timeouts
+from milliroute.proxy.config import Codec, Limits, Timeouts
 from milliroute.proxy.upstream import Upstream
 from tests.proxy.backends import Origin, Visit, named
 from tests.proxy.serving import BOTH_CODECS, Proxy, get, on_loop, post, serving, to, until
@@ -89,9 +88,8 @@ async def test_pipelined_head_that_does_not_end_in_time_is_408(codec: Codec) -> 
 
 
 @on_loop
-async def test_body_that_stands_still_is_408(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(downstream, "BODY_IDLE_S", 0.05)
-    async with Origin(silent) as origin, serving(codec, to(origin)) as proxy:
+async def test_body_that_stands_still_is_408(codec: Codec) -> None:
+    async with Origin(silent) as origin, serving(codec, to(origin), limits=Limits(stall_s=0.05)) as proxy:
         client = await proxy.client()
         await client.send(get("/", "content-length: 10", method="POST") + b"half")
         assert (await client.reply()).status == 408
@@ -114,7 +112,7 @@ async def test_client_that_stops_reading_is_cut_off_in_the_end(codec: Codec) -> 
         await visit.request()
         await visit.answer(b"x" * 30 * MIB)
 
-    async with Origin(script) as origin, serving(codec, to(origin), timeouts=Timeouts(idle_s=0.1)) as proxy:
+    async with Origin(script) as origin, serving(codec, to(origin), limits=Limits(stall_s=0.1)) as proxy:
         client = await proxy.client()
         client.reader._transport.pause_reading()  # type: ignore[attr-defined]  # no public way
         await client.send(get())
@@ -130,7 +128,7 @@ async def test_closing_connection_whose_client_reads_nothing_is_cut_off(codec: C
         while await visit.request():
             await visit.answer(b"x" * MIB)
 
-    async with Origin(script) as origin, serving(codec, to(origin), timeouts=Timeouts(idle_s=0.1)) as proxy:
+    async with Origin(script) as origin, serving(codec, to(origin), limits=Limits(stall_s=0.1)) as proxy:
         client = await proxy.client()
         client.reader._transport.pause_reading()  # type: ignore[attr-defined]  # no public way
         await client.send(get() * 30)
@@ -178,11 +176,11 @@ async def test_upload_nobody_reads_is_not_taken_from_the_client(codec: Codec) ->
 
 
 @on_loop
-async def test_backend_that_reads_no_more_is_504_and_not_the_clients_fault(
-    codec: Codec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(downstream, "BODY_IDLE_S", 0.1)
-    async with Origin(silent) as origin, serving(codec, to(origin), timeouts=Timeouts(response_s=0.2)) as proxy:
+async def test_backend_that_reads_no_more_is_504_and_not_the_clients_fault(codec: Codec) -> None:
+    async with (
+        Origin(silent) as origin,
+        serving(codec, to(origin), timeouts=Timeouts(response_s=0.2), limits=Limits(stall_s=0.1)) as proxy,
+    ):
         client = await proxy.client()
         client.writer.write(post(b"x" * 16 * MIB))
         assert (await client.reply()).status == 504

@@ -10,8 +10,7 @@ from hpack import Encoder
 from hyperframe.frame import DataFrame, HeadersFrame, SettingsFrame
 
 from milliroute.proxy import downstream_h2
-from milliroute.proxy import h2_client as h2_client_module
-from milliroute.proxy.config import Codec, Timeouts
+from milliroute.proxy.config import Codec, Limits, Timeouts
 from milliroute.proxy.exchange import CLIENT_GONE_STATUS
 from tests.proxy.h2_backend import (
     GRPC,
@@ -180,9 +179,8 @@ async def test_connection_to_a_client_that_reads_nothing_does_not_stay_for_ever(
 
 
 @on_loop
-async def test_request_body_that_stands_still_is_408(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(h2_client_module, "BODY_IDLE_S", 0.05)
-    async with Backend(silent) as backend, serving_h2(codec, over_h2(backend)) as proxy:
+async def test_request_body_that_stands_still_is_408(codec: Codec) -> None:
+    async with Backend(silent) as backend, serving_h2(codec, over_h2(backend), limits=Limits(stall_s=0.05)) as proxy:
         client = await h2_client(proxy)
         stream_id = client.request(method="POST", is_end=False)
         client.send(stream_id, b"a part")
@@ -192,13 +190,10 @@ async def test_request_body_that_stands_still_is_408(codec: Codec, monkeypatch: 
 
 
 @on_loop
-async def test_grpc_call_may_stand_still_and_owes_no_response_before_its_end(
-    codec: Codec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(h2_client_module, "BODY_IDLE_S", 0.02)
+async def test_grpc_call_may_stand_still_and_owes_no_response_before_its_end(codec: Codec) -> None:
     async with (
         Backend(named("v1")) as backend,
-        serving_h2(codec, over_h2(backend), timeouts=Timeouts(response_s=0.02)) as proxy,
+        serving_h2(codec, over_h2(backend), timeouts=Timeouts(response_s=0.02), limits=Limits(stall_s=0.02)) as proxy,
     ):
         client = await h2_client(proxy)
         stream_id = client.request(GRPC, method="POST", is_end=False)

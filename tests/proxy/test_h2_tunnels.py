@@ -4,9 +4,8 @@ import pytest
 from h2.events import RequestReceived, StreamEnded, StreamReset
 from h2.settings import SettingCodes
 
-from milliroute.proxy import h2_client as h2_client_module
 from milliroute.proxy import websocket
-from milliroute.proxy.config import Codec, Timeouts
+from milliroute.proxy.config import Codec, Limits, Timeouts
 from tests.proxy.backends import Origin
 from tests.proxy.backends import Visit as H1Visit
 from tests.proxy.h2_backend import (
@@ -293,10 +292,7 @@ async def test_tunnel_keeps_none_of_what_passes_for_a_second_try(codec: Codec) -
 
 
 @on_loop
-async def test_client_that_waits_for_its_tunnel_is_not_late_with_a_body(
-    codec: Codec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(h2_client_module, "BODY_IDLE_S", 0.02)
+async def test_client_that_waits_for_its_tunnel_is_not_late_with_a_body(codec: Codec) -> None:
 
     async def script(visit: Visit) -> None:
         await visit.until_closed()
@@ -304,7 +300,7 @@ async def test_client_that_waits_for_its_tunnel_is_not_late_with_a_body(
     timeouts = Timeouts(response_s=0.2)
     async with (
         Backend(script, settings=TUNNELS) as backend,
-        serving_h2(codec, over_h2(backend), timeouts=timeouts) as proxy,
+        serving_h2(codec, over_h2(backend), timeouts=timeouts, limits=Limits(stall_s=0.02)) as proxy,
     ):
         client = await h2_client(proxy)
         stream_id = client.request(WEBSOCKET, method="CONNECT", is_end=False)

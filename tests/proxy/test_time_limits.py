@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from milliroute.proxy import downstream
-from milliroute.proxy.config import Codec, Timeouts
+from milliroute.proxy.config import Codec, Limits, Timeouts
 from tests.proxy.backends import Origin, Visit, named
 from tests.proxy.serving import BOTH_CODECS, get, on_loop, serving, to, until
 
@@ -18,28 +17,25 @@ async def says_nothing(visit: Visit) -> None:
 
 
 @on_loop
-async def test_backend_silent_towards_an_expectation_is_504_and_not_the_clients_fault(
-    codec: Codec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(downstream, "BODY_IDLE_S", 0.01)
-    async with Origin(says_nothing) as origin, serving(codec, to(origin), timeouts=Timeouts(response_s=0.2)) as proxy:
+async def test_backend_silent_towards_an_expectation_is_504_and_not_the_clients_fault(codec: Codec) -> None:
+    async with (
+        Origin(says_nothing) as origin,
+        serving(codec, to(origin), timeouts=Timeouts(response_s=0.2), limits=Limits(stall_s=0.01)) as proxy,
+    ):
         client = await proxy.client()
         await client.send(get("/", "expect: 100-continue", "content-length: 5", method="POST"))
         assert (await client.reply()).status == 504
 
 
 @on_loop
-async def test_client_that_was_told_to_continue_and_does_not_is_408(
-    codec: Codec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(downstream, "BODY_IDLE_S", 0.05)
+async def test_client_that_was_told_to_continue_and_does_not_is_408(codec: Codec) -> None:
 
     async def says_continue(visit: Visit) -> None:
         await visit.head()
         await visit.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         await visit.reader.read()
 
-    async with Origin(says_continue) as origin, serving(codec, to(origin)) as proxy:
+    async with Origin(says_continue) as origin, serving(codec, to(origin), limits=Limits(stall_s=0.05)) as proxy:
         client = await proxy.client()
         await client.send(get("/", "expect: 100-continue", "content-length: 5", method="POST"))
         assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 100 ")

@@ -9,7 +9,7 @@ from h2.settings import SettingCodes
 
 from milliroute.proxy import upstream_h2
 from milliroute.proxy.config import Codec, Timeouts
-from milliroute.proxy.exchange import MAX_UNPROCESSED_TRIES
+from milliroute.proxy.retrying import MAX_UNPROCESSED_TRIES
 from tests.proxy.backends import Origin
 from tests.proxy.backends import Visit as H1Visit
 from tests.proxy.h2_backend import (

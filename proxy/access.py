@@ -1,0 +1,247 @@
+"""Who may ask an authority what: its guards, compiled from their states. Pure; asked once per request.
+
+In: who asks (address, the identities of a verified certificate) and the request's head, or None for a connection that
+is not HTTP. Out: None, or the AccessDenied to answer with. What was decided is tallied, for metrics and for a log line
+now and then.
+
+The rule not to break: there is only allowing. What is missing, malformed or in doubt lets nobody in, so a path that
+could be read in two ways is taken by no match that looks at paths.
+"""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Protocol
+
+from milliroute.proxy.errors import AccessDenied
+from milliroute.proxy.ipc import AccessDelta
+from milliroute.proxy.matching import Matcher
+from milliroute.proxy.message import RequestHead
+from milliroute.proxy.state import AuthenticationState, AuthorizationState, GuardState, MatchState, NetworkState
+
+# At most one log line about one guard in this time.
+LOG_EVERY_S = 10.0
+# Addresses whose parsed form is kept; parsing one takes 2 us.
+MAX_ADDRESSES = 4096
+
+_PATH = re.compile(rb"(?:/[A-Za-z0-9\-._~!$&'()*+,=:@%]*+)++\Z")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
+# What must not be hidden behind a percent sign: plain characters (RFC 3986 section 2.3), separators, controls, a second
+# percent sign, and bytes that stand in no UTF-8 but in overlong forms of the others.
+_NEVER_ESCAPED = frozenset(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/\\;%\x7f"
+    + bytes(range(0x20))
+    + bytes((0xC0, 0xC1, *range(0xF5, 0x100)))
+)
+
+# (version, first, last)
+_Range = tuple[int, int, int]
+# (guard, authorization, verdict, protocol): what is counted.
+_Key = tuple["Guard", str, str, str]
+
+
+class Asker(Protocol):
+    @property
+    def client_ip(self) -> str: ...
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """The names in the client's certificate, once it is verified."""
+
+
+class Access:
+    """All guards before one authority."""
+
+    __slots__ = ("_guards", "tally")
+
+    def __init__(self, authority: str, guards: Sequence[GuardState], previous: "Access | None" = None) -> None:
+        """previous: whose tally goes on. Raises ValueError or re2.error for what cannot be judged by."""
+        self._guards = tuple(Guard(guard) for guard in guards)
+        self.tally: Tally = previous.tally if previous is not None else Tally(authority)
+
+    def judge(self, asker: Asker, head: RequestHead | None) -> AccessDenied | None:
+        """None: let in. head None: a connection that is not HTTP."""
+        protocol = "http" if head is not None else "tcp"
+        for guard in self._guards:
+            name = guard.admitting(asker, head)
+            if name is not None:
+                self.tally.add((guard, name, "allow", protocol))
+            elif guard.is_audit:
+                self.tally.add((guard, "", "audit", protocol))
+                self.tally.note(guard, asker, head)
+            else:
+                self.tally.add((guard, "", "deny", protocol))
+                self.tally.note(guard, asker, head)
+                return guard.denial(head)
+        return None
+
+
+class Guard:
+    __slots__ = ("_authorizations", "_reads_paths", "is_audit", "kind", "name")
+
+    def __init__(self, state: GuardState) -> None:
+        self.kind = state.kind
+        self.name = state.name
+        self.is_audit = state.is_audit
+        self._authorizations = tuple(_Authorization(one) for one in state.authorizations)
+        self._reads_paths = any(match.path_regex for one in state.authorizations for match in one.matches)
+
+    def admitting(self, asker: Asker, head: RequestHead | None) -> str | None:
+        """The name of the authorization that lets it in."""
+        return next((one.name for one in self._authorizations if one.takes(asker, head)), None)
+
+    def denial(self, head: RequestHead | None) -> AccessDenied:
+        if head is not None and self._reads_paths and not is_normal(head.target):
+            return AccessDenied("denied: access is by path, and this path is not in normal form")
+        return AccessDenied("denied by an access policy")  # whose name is nothing for strangers
+
+    def __str__(self) -> str:
+        return f"the {self.kind} policy {self.name}" if self.kind == "default" else f"{self.kind} {self.name}"
+
+
+class _Authorization:
+    __slots__ = ("_is_tcp_only", "_matches", "_required", "name")
+
+    def __init__(self, state: AuthorizationState) -> None:
+        self.name = state.name
+        self._required = tuple(_Authentication(one) for one in state.required)
+        self._matches = tuple(_Match(match) for match in state.matches)
+        self._is_tcp_only = state.is_tcp_only
+
+    def takes(self, asker: Asker, head: RequestHead | None) -> bool:
+        if head is None:
+            if self._matches:
+                return False  # there is no request that a match could take
+        elif self._is_tcp_only or (self._matches and not any(match.takes(head) for match in self._matches)):
+            return False
+        return all(one.takes(asker) for one in self._required)
+
+
+class _Match:
+    __slots__ = ("_matcher", "_reads_path")
+
+    def __init__(self, state: MatchState) -> None:
+        self._matcher = Matcher(state)
+        self._reads_path = bool(state.path_regex)
+
+    def takes(self, head: RequestHead) -> bool:
+        return (not self._reads_path or is_normal(head.target)) and self._matcher.takes(head)
+
+
+class _Authentication:
+    __slots__ = ("_is_anybody", "_names", "_networks", "_prefixes", "_suffixes")
+
+    def __init__(self, state: AuthenticationState) -> None:
+        self._networks = tuple(_Network(network) for network in state.networks)
+        self._is_anybody = "*" in state.identities
+        self._names = frozenset(state.identities)
+        self._suffixes = tuple(name[1:] for name in state.identities if name.startswith("*."))
+        self._prefixes = tuple(name[:-1] for name in state.identities if name.endswith("/*"))
+
+    def takes(self, asker: Asker) -> bool:
+        if self._names and self._takes_one_of(asker.identities):
+            return True
+        if not self._networks:
+            return False
+        address = _parse(asker.client_ip)
+        return address is not None and any(network.holds(*address) for network in self._networks)
+
+    def _takes_one_of(self, identities: Sequence[str]) -> bool:
+        if self._is_anybody:
+            return bool(identities)
+        return any(
+            name in self._names
+            or (bool(self._suffixes) and "/" not in name and name.endswith(self._suffixes))
+            or (bool(self._prefixes) and name.startswith(self._prefixes))
+            for name in identities
+        )
+
+
+class _Network:
+    __slots__ = ("_excepts", "_range")
+
+    def __init__(self, state: NetworkState) -> None:
+        self._range = _range(state.cidr)
+        self._excepts = tuple(_range(cidr) for cidr in state.excepts)
+
+    def holds(self, version: int, address: int) -> bool:
+        return _is_in(self._range, version, address) and not any(_is_in(one, version, address) for one in self._excepts)
+
+
+class Tally:
+    """What was decided of one authority since the last report, and whom the guards turned away last."""
+
+    __slots__ = ("_counts", "_logged_s", "_noted", "authority")
+
+    def __init__(self, authority: str) -> None:
+        self.authority = authority
+        self._counts: dict[_Key, int] = {}
+        self._noted: dict[str, tuple[int, str]] = {}  # by guard: how often since the last line, and the last one
+        self._logged_s: dict[str, float] = {}
+
+    def add(self, key: _Key) -> None:
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+    def note(self, guard: Guard, asker: Asker, head: RequestHead | None) -> None:
+        title = f"{'audited' if guard.is_audit else 'denied'} by {guard}"
+        count, _ = self._noted.get(title, (0, ""))
+        who = ", ".join((asker.client_ip, *asker.identities))
+        what = (
+            f"{head.method.decode('latin-1')} {head.target.decode('latin-1')}" if head is not None else "a connection"
+        )
+        self._noted[title] = count + 1, _printable(f"{what} from {who}")
+
+    def take(self) -> list[AccessDelta]:
+        """Counted since the last call."""
+        counts, self._counts = self._counts, {}
+        return [
+            AccessDelta(self.authority, guard.kind, guard.name, authorization, verdict, protocol, count)
+            for (guard, authorization, verdict, protocol), count in counts.items()
+        ]
+
+    def lines(self, now: float) -> list[str]:
+        """What is due to be logged; what is not yet goes on being added up."""
+        found = []
+        for title, (count, last) in list(self._noted.items()):
+            if now - self._logged_s.get(title, -LOG_EVERY_S) >= LOG_EVERY_S:
+                self._logged_s[title] = now
+                del self._noted[title]
+                found.append(f"{self.authority}: {count} {title}, the last: {last}")
+        return found
+
+
+def is_normal(target: bytes) -> bool:
+    """Whether nobody can read the path of this target otherwise: absolute, no empty or dot segments, nothing escaped
+    that means something, none of the characters that RFC 3986 does not have there, and no `;`."""
+    path = target.partition(b"?")[0]
+    if _PATH.match(path) is None or b"//" in path:
+        return False
+    if b"%" in path and not all(escape and int(escape, 16) not in _NEVER_ESCAPED for escape in _ESCAPE.findall(path)):
+        return False
+    return b"/." not in path or not any(segment in (b".", b"..") for segment in path.split(b"/"))
+
+
+def _range(cidr: str) -> _Range:
+    network = ipaddress.ip_network(cidr)
+    return network.version, int(network.network_address), int(network.broadcast_address)
+
+
+def _is_in(one: _Range, version: int, address: int) -> bool:
+    return one[0] == version and one[1] <= address <= one[2]
+
+
+@lru_cache(MAX_ADDRESSES)
+def _parse(client_ip: str) -> tuple[int, int] | None:
+    """None for what is no address: a peer of a unix socket. An IPv4 address inside IPv6 counts as what it holds."""
+    try:
+        address = ipaddress.ip_address(client_ip.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.version, int(address)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if " " <= c <= "~" else "?" for c in text)[:300]

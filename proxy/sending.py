@@ -1,0 +1,321 @@
+"""The request's half of an exchange: route, pick, connect, send. The response's half and trying again stand above it.
+
+In: what the client side says, a `Client`. Out: bytes on an upstream connection of the endpoint that was picked. Nothing
+of a response may have gone to the client when a request is sent anew.
+"""
+
+from collections.abc import Sequence
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from milliroute.proxy.attempts import Attempts
+from milliroute.proxy.context import Client, Context
+from milliroute.proxy.dialer import Carrier, Receiver
+from milliroute.proxy.errors import NoBackend, NoRoute, Overloaded, ProxyError
+from milliroute.proxy.message import RequestHead, ResponseHead
+from milliroute.proxy.pools import pool_of
+from milliroute.proxy.table import AuthorityTable, Endpoint, Leaf, Split
+
+if TYPE_CHECKING:
+    from milliroute.proxy.codec.hpack_static import Field
+
+# Linkerd's retry body limit: a request kept for a second try is at most this long.
+MAX_REPLAY_BYTES = 64 * 1024
+
+
+class Timed(Receiver, Protocol):
+    """What stands above: the upstream's receiver, and what happens when time is over."""
+
+    __slots__ = ()
+
+    def expire(self) -> None: ...
+
+    def expire_try(self) -> None: ...
+
+
+class Sending(Timed):
+    """endpoint, leaf and split are set once the request is routed. All attributes of an exchange, of every half of it,
+    are made here.
+    """
+
+    __slots__ = (
+        "_attempts",
+        "_authority",
+        "_charged_s",
+        "_client",
+        "_context",
+        "_deadline_slot",
+        "_endpoint",
+        "_ends_s",
+        "_grpc_ms",
+        "_held",
+        "_http_status",
+        "_is_clients_limit",
+        "_is_counted",
+        "_is_h2",
+        "_is_over",
+        "_is_probe",
+        "_is_request_done",
+        "_leaf",
+        "_may_resend",
+        "_outgoing",
+        "_read_s",
+        "_split",
+        "_trailers",
+        "_try_slot",
+        "_upstream",
+        "_waits_since_s",
+        "has_begun_response",
+        "head",
+        "started_s",
+    )
+    _endpoint: Endpoint
+    _split: Split
+    _is_clients_limit: bool  # set with a deadline: the client's own, or the route's
+    # Set when it is routed; the last two only where the backend speaks HTTP/2: a gRPC response whose status is to come.
+    _is_h2: bool
+    _grpc_ms: float
+    _http_status: int
+
+    def __init__(self, context: Context, client: Client, head: RequestHead, apex: bytes) -> None:
+        """apex: b"" to route by the authority that the request names."""
+        self._context = context
+        self._client = client
+        self.head = head
+        self._authority = apex or head.host
+        self._leaf: Leaf | None = None
+        self._upstream: Carrier | None = None
+        self._outgoing = b""
+        self._is_request_done = False
+        self._is_over = False
+        self._is_counted = False  # as a request to _leaf, which then owes a response or an error
+        self._is_probe = False  # of an endpoint that is out for its failures
+        self._attempts: Attempts | None = None  # None while nothing has gone wrong
+        self._may_resend = False  # all of the request that has come is at hand in _outgoing
+        self._trailers: Sequence[Field] | None = None  # at the end of the request, while it may have to be sent again
+        self._held: ResponseHead | None = None  # of a gRPC response that may have to be tried again for its trailers
+        self._ends_s = 0.0  # its deadline; 0 where there is none
+        self._deadline_slot = self._try_slot = 0
+        self.has_begun_response = False
+        # Of the time since _charged_s the leaf is guilty; since _waits_since_s the backend has all it needs to answer.
+        self.started_s = self._charged_s = self._waits_since_s = monotonic()
+        self._read_s = context.now  # coarse: when the last of the response came, or of a request that goes on
+
+    # What the client side calls
+
+    def begin(self, body: bytes, is_done: bool) -> None:
+        """body: what of it came together with the head; is_done: nothing more will come."""
+        self._outgoing = body
+        self._is_request_done = is_done
+        context = self._context
+        context.in_flight += 1
+        if context.in_flight > context.max_in_flight:
+            self.refuse(Overloaded(f"over {context.max_in_flight} requests at once"))
+            return
+        if self.head.is_h2 and self.head.method == b"POST" and (timeout_s := self.head.timeout_s()) is not None:
+            self._end_within(timeout_s, is_clients=True)
+        try:
+            found = self._context.router.find(self._authority)
+        except NoRoute as exc:
+            self.refuse(exc)
+            return
+        if found is not None:
+            self._route(found, self.started_s)
+            return
+        if not is_done:
+            self._client.pause_request()
+        self._context.park(self, self._authority)
+
+    def resume_routing(self) -> None:
+        """The agent has answered for this authority."""
+        if self._is_over:
+            return
+        try:
+            found = self._context.router.find(self._authority)
+        except NoRoute as exc:
+            self.refuse(exc)
+            return
+        if found is None:
+            self.refuse(NoRoute("no such service"))
+            return
+        self._route(found, monotonic())
+
+    def request_body(self, data: bytes, is_done: bool) -> None:
+        self._is_request_done = is_done
+        self._read_s = self._context.now
+        if is_done:
+            self._waits_since_s = monotonic()
+        if self._upstream is None:
+            self._outgoing += data  # bounded: the client is paused while there is no connection
+            return
+        if self._may_resend:
+            self._keep(data)
+        self._upstream.write(data, is_done)
+
+    def request_trailers(self, fields: "Sequence[Field]") -> None:
+        """The end of a request over HTTP/2 that has them."""
+        self._is_request_done = True
+        self._waits_since_s = monotonic()
+        self._trailers = fields
+        if self._upstream is not None:
+            self._upstream.write_trailers(fields)
+
+    def request_eof(self) -> None:
+        """The client's side of an upgraded connection has ended."""
+        if self._upstream is not None:
+            self._upstream.write_eof()
+
+    def refuse(self, error: ProxyError) -> None:
+        """Answers in the backend's place and hangs up on it."""
+        if self._is_over:
+            return
+        leaf = self._leaf
+        self._context.errors.add(error.label)
+        if leaf is not None:
+            if not self._is_counted:
+                leaf.series.requests += 1
+            leaf.series.record_error(error.status, error.label, (monotonic() - self.started_s) * 1000)
+        upstream = self._upstream
+        self._finish()
+        if upstream is not None:
+            upstream.abort()
+        self._client.send_error(error)
+
+    # Routing
+
+    def _route(self, found: AuthorityTable, now: float) -> None:
+        router = self._context.router
+        access = found.access
+        if access is not None and (denied := access.judge(self._client, self.head)) is not None:
+            self.refuse(denied)
+            return
+        try:
+            split = self._split = found.only or found.split_for(self.head)
+            leaf = router.leaf_of(split, self.head, self._client)
+        except (NoRoute, NoBackend) as exc:
+            self.refuse(exc)
+            return
+        self._leaf = leaf
+        balancer = leaf.balancer
+        assert balancer is not None
+        endpoint = self._endpoint = balancer.pick(now)
+        endpoint.load.begin()
+        policy = split.policy
+        if policy is not None:
+            split.budget.requests += 1
+            if policy.request_s:
+                self._end_within(policy.request_s, is_clients=False)
+        if endpoint.accrual is not None and endpoint.accrual.is_out:
+            self._is_probe = self._context.ejections.probe(endpoint, now)
+        self._dispatch(endpoint, now)
+
+    def _move(self, leaf: Leaf, endpoint: Endpoint, now: float) -> None:
+        """From the endpoint it was meant for to this one."""
+        ejections = self._context.ejections
+        if self._is_probe:
+            self._is_probe = False
+            ejections.probe_lost(self._endpoint)
+        self._endpoint.load.end()
+        endpoint.load.begin()
+        self._leaf, self._endpoint = leaf, endpoint
+        if endpoint.accrual is not None and endpoint.accrual.is_out:
+            self._is_probe = ejections.probe(endpoint, now)
+
+    def _end_within(self, timeout_s: float, *, is_clients: bool) -> None:
+        """Of several deadlines the first holds."""
+        ends_s = monotonic() + timeout_s
+        if self._ends_s and self._ends_s <= ends_s:
+            return
+        context = self._context
+        if self._deadline_slot:
+            context.drop_deadline(self._deadline_slot, self.expire)
+        self._ends_s, self._is_clients_limit = ends_s, is_clients
+        self._deadline_slot = context.set_deadline(self.expire, timeout_s)
+
+    def _dispatch(self, endpoint: Endpoint, now: float) -> None:
+        leaf = self._leaf
+        assert leaf is not None
+        is_h2 = self.head.is_h2 if leaf.is_h2 is None else leaf.is_h2
+        pool = pool_of(self._context.dialer, endpoint, is_h2)
+        connection = pool.take()
+        if connection is not None:
+            self._send(connection, now)
+            return
+        if not self._is_request_done:
+            self._client.pause_request()
+        pool.connect(self)
+
+    def _send(self, connection: Carrier, now: float) -> None:
+        self._upstream = connection
+        self._is_h2 = connection.is_h2  # not by the pool that was asked: ALPN may have chosen otherwise
+        self._waits_since_s = now
+        data, leaf, trailers = self._outgoing, self._leaf, self._trailers
+        assert leaf is not None
+        if not self._is_counted:
+            self._is_counted = True
+            leaf.series.requests += 1
+        policy = self._split.policy
+        if policy is not None and policy.try_s and not self._try_slot:
+            self._try_slot = self._context.set_deadline(self.expire_try, policy.try_s)
+        self._may_resend = len(data) <= MAX_REPLAY_BYTES
+        if not self._may_resend:
+            self._outgoing = b""
+        if not self._is_request_done:
+            self._client.resume_request()  # now and not later: sending may have to pause it again
+        connection.send(self, self.head, data, self._is_request_done and trailers is None)
+        if trailers is not None:
+            connection.write_trailers(trailers)
+
+    def _keep(self, data: bytes) -> None:
+        """For a second try, as long as it is not too much."""
+        if len(self._outgoing) + len(data) > MAX_REPLAY_BYTES:
+            self._may_resend, self._outgoing = False, b""
+        else:
+            self._outgoing += data
+
+    # upstream.Receiver, as far as it is about the request
+
+    def connected(self, connection: Carrier) -> None:
+        if self._is_over:
+            connection.return_unused()
+            return
+        self._send(connection, monotonic())
+
+    def pause_request(self) -> None:
+        if not self._is_request_done:
+            self._waits_since_s = monotonic()  # for the backend to read on
+            self._client.pause_request()
+
+    def resume_request(self) -> None:
+        if not self._is_request_done:
+            self._client.resume_request()
+
+    # The end
+
+    def _judge(self, is_good: bool, now: float) -> None:
+        """The endpoint, for its failure accrual, where it has one."""
+        self._is_probe = False
+        if is_good:
+            self._context.ejections.succeeded(self._endpoint, now)
+        else:
+            self._context.ejections.failed(self._endpoint, now)
+
+    def _drop_try(self) -> None:
+        self._context.drop_deadline(self._try_slot, self.expire_try)
+        self._try_slot = 0
+
+    def _finish(self) -> None:
+        """What carried it is in its pool or another's from here on, and each would keep the other alive."""
+        self._is_over = True
+        self._context.in_flight -= 1
+        self._upstream = None
+        if self._deadline_slot:
+            self._context.drop_deadline(self._deadline_slot, self.expire)
+        if self._try_slot:
+            self._drop_try()
+        if self._is_probe:
+            self._context.ejections.probe_lost(self._endpoint)
+        if self._leaf is not None:
+            self._endpoint.load.end()
+        else:
+            self._context.leave(self, self._authority)

@@ -1,0 +1,29 @@
+"""`python -m tests.e2e.big_backend NAME ...`: as tests.e2e.backend, but /big is answered with 16 MiB, more than any kernel holds for a reader."""
+
+import resource
+import sys
+
+import uvloop
+
+from tests.e2e.backend import Backend, serve
+
+MIB = 1024 * 1024
+_BIG = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (16 * MIB) + bytes(16 * MIB)
+
+
+class BigBackend(Backend):
+    def data_received(self, data: bytes) -> None:
+        if data.startswith(b"GET /big "):
+            self._transport.write(_BIG)
+        else:
+            super().data_received(data)
+
+
+def use_all_descriptors() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    use_all_descriptors()
+    uvloop.run(serve(sys.argv[1:], BigBackend))

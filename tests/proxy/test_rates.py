@@ -1,0 +1,185 @@
+"""Slow senders and slow readers are cut off, by a rate and by a standstill; whoever keeps the rate is not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from h2.events import StreamReset
+from h2.settings import SettingCodes
+
+from milliroute.proxy.config import Codec, Limits, Timeouts
+from tests.proxy.backends import Origin, Visit, named
+from tests.proxy.h2_backend import GRPC, Backend, h2_client, h2_downstreams, over_h2, serving_h2, streams_upstream
+from tests.proxy.h2_backend import Visit as H2Visit
+from tests.proxy.h2_backend import named as h2_named
+from tests.proxy.serving import BOTH_CODECS, Client, Proxy, get, on_loop, serving, to, until
+
+pytestmark = pytest.mark.parametrize("codec", BOTH_CODECS)
+
+MIB = 1024 * 1024
+# Over after 0.1 s of too little; a standstill alone would be only after 100 s.
+STRICT = Limits(min_rate_bytes_s=1000, rate_grace_s=0.1, stall_s=100.0)
+LAX = Limits(min_rate_bytes_s=0, stall_s=100.0)
+HEAD = get("/", "content-length: 100000", method="POST")
+
+
+async def silent(visit: Visit) -> None:
+    await visit.head()
+    await visit.reader.read()
+
+
+async def big(visit: Visit) -> None:
+    while await visit.request():
+        await visit.answer(b"x" * 32 * MIB)
+
+
+@asynccontextmanager
+async def dripping(client: Client, piece: bytes, gap_s: float) -> AsyncIterator[None]:
+    async def drip() -> None:
+        while True:
+            client.writer.write(piece)
+            await asyncio.sleep(gap_s)
+
+    task = asyncio.ensure_future(drip())
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def turns(proxy: Proxy, seconds: float) -> None:
+    """So long by the worker's coarse clock."""
+    context = proxy.worker._context
+    end = context.now + seconds
+    await until(lambda: context.now > end)
+
+
+@on_loop
+async def test_body_that_drips_in_is_408_although_it_never_stands_still(codec: Codec) -> None:
+    async with Origin(silent) as origin, serving(codec, to(origin), limits=STRICT) as proxy:
+        client = await proxy.client()
+        await client.send(HEAD)
+        async with dripping(client, b"x", 0.005):
+            reply = await client.reply()
+        assert (reply.status, reply.fields["connection"]) == (408, "close")
+        assert "1000 bytes/s" in reply.fields["l5d-proxy-error"]
+        await until(lambda: proxy.worker._context.dialer.tcp.open_now == 0)
+
+
+@on_loop
+async def test_body_that_keeps_the_rate_is_not_cut_off(codec: Codec) -> None:
+    async with Origin(named("v1")) as origin, serving(codec, to(origin), limits=STRICT) as proxy:
+        client = await proxy.client()
+        await client.send(get("/", "content-length: 3000", method="POST"))
+        for _ in range(30):
+            await client.send(b"x" * 100)
+            await turns(proxy, 0.01)
+        assert (await client.reply()).status == 200
+
+
+@on_loop
+async def test_without_a_rate_a_drip_is_good_enough(codec: Codec) -> None:
+    async with Origin(named("v1")) as origin, serving(codec, to(origin), limits=LAX) as proxy:
+        client = await proxy.client()
+        await client.send(get("/", "content-length: 10", method="POST"))
+        for _ in range(10):
+            await client.send(b"x")
+            await turns(proxy, 0.02)
+        assert (await client.reply()).status == 200
+
+
+@on_loop
+async def test_a_burst_earns_no_right_to_a_long_silence(codec: Codec) -> None:
+    async with Origin(silent) as origin, serving(codec, to(origin), limits=Limits(stall_s=0.1)) as proxy:
+        client = await proxy.client()
+        await client.send(HEAD + b"x" * 50_000)
+        assert (await client.reply()).status == 408
+
+
+@on_loop
+async def test_the_time_for_a_head_is_its_whole_time_however_it_drips(codec: Codec) -> None:
+    async with serving(codec, timeouts=Timeouts(header_s=0.1)) as proxy:
+        client = await proxy.client()
+        await client.send(b"GET / HTTP/1.1\r\nhost: reviews\r\n")
+        async with dripping(client, b"a: b\r\n", 0.005):
+            assert (await client.reply()).status == 408
+
+
+@on_loop
+async def test_reader_that_takes_too_little_is_cut_off_after_the_grace(codec: Codec) -> None:
+    limits = Limits(min_rate_bytes_s=10 * MIB, rate_grace_s=0.2, stall_s=100.0)
+    async with Origin(big) as origin, serving(codec, to(origin), limits=limits) as proxy:
+        client = await proxy.client()
+        client.reader._transport.pause_reading()  # type: ignore[attr-defined]  # no public way
+        await client.send(get())
+        await until(lambda: any(one._is_write_paused for one in proxy.downstreams()))
+        await until(lambda: not proxy.downstreams())
+        await proxy.counted()
+        assert proxy.ledger.errors == {"client timeout": 1}
+        assert proxy.worker._context.dialer.tcp.open_now == 0
+
+
+@on_loop
+async def test_reader_that_keeps_the_rate_gets_all(codec: Codec) -> None:
+    limits = Limits(min_rate_bytes_s=1000, rate_grace_s=0.2, stall_s=0.2)
+    async with Origin(big) as origin, serving(codec, to(origin), limits=limits) as proxy:
+        client = await proxy.client()
+        await client.send(get())
+        await client.reader.readuntil(b"\r\n\r\n")
+        taken = 0
+        while taken < 32 * MIB:
+            taken += len(await client.reader.readexactly(MIB))
+            await turns(proxy, 0.02)
+        assert taken == 32 * MIB
+
+
+@on_loop
+async def test_http2_body_that_drips_in_is_408(codec: Codec) -> None:
+    async def script(visit: H2Visit) -> None:
+        await visit.until_closed()
+
+    async with Backend(script) as backend, serving_h2(codec, over_h2(backend), limits=STRICT) as proxy:
+        client = await h2_client(proxy)
+        stream_id = client.request(method="POST", is_end=False)
+        raw = Client(client.reader, client.writer)
+        client.send(stream_id, b"x")
+        async with dripping(raw, b"\0\0\1\0\0" + stream_id.to_bytes(4, "big") + b"x", 0.01):
+            assert (await client.answer_of_open(stream_id))[0] == "408"
+        await until(lambda: streams_upstream(proxy) == 0)
+
+
+@on_loop
+async def test_grpc_call_may_send_its_messages_as_slowly_as_it_likes(codec: Codec) -> None:
+    async with Backend(h2_named("v1")) as backend, serving_h2(codec, over_h2(backend), limits=STRICT) as proxy:
+        client = await h2_client(proxy)
+        stream_id = client.request(GRPC, method="POST", is_end=False)
+        for _ in range(4):
+            client.send(stream_id, b"\0")
+            await turns(proxy, 0.1)
+        client.send(stream_id, b"\0", is_end=True)
+        assert await client.answer(stream_id) == ("200", b"v1")
+
+
+@on_loop
+async def test_http2_reader_that_takes_too_little_loses_its_stream(codec: Codec) -> None:
+    async def script(visit: H2Visit) -> None:
+        stream_id = (await visit.head()).stream_id or 0
+        visit.respond(stream_id, is_end=False)
+        await visit.send_all(stream_id, bytes(MIB))
+
+    limits = Limits(min_rate_bytes_s=MIB, stall_s=100.0)
+    timeouts = Timeouts(idle_s=0.2)
+    async with (
+        Backend(script) as backend,
+        serving_h2(codec, over_h2(backend), limits=limits, timeouts=timeouts) as proxy,
+    ):
+        client = await h2_client(proxy, takes=False, settings={SettingCodes.INITIAL_WINDOW_SIZE: 1000})
+        stream_id = client.request()
+        await until(lambda: any(one._is_full for link in h2_downstreams(proxy) for one in link._clients.values()))
+        while not client.all(StreamReset):
+            client.h2.increment_flow_control_window(10, stream_id)
+            client.flush()
+            await turns(proxy, 0.02)
+            await client.read()
+        await until(lambda: streams_upstream(proxy) == 0)

@@ -6,7 +6,7 @@ is no decision here; anything that needs one belongs to `snapshot`.
 
 from milliroute.control.api import destination_pb2 as pb
 from milliroute.control.hub import Stamp
-from milliroute.control.model import FailureAccrual, Fault, FaultPart, TrafficPolicy
+from milliroute.control.model import FailureAccrual, Fault, FaultPart, HealthCheck, TrafficPolicy
 from milliroute.control.views import (
     AuthorityView,
     AuthorizationView,
@@ -81,6 +81,18 @@ def _backend(view: BackendView) -> pb.Backend:
         endpoints=[_endpoint(endpoint) for endpoint in view.endpoints],
         tls=pb.UpstreamTls(sni=view.tls.sni, ca_file=view.tls.ca_file) if view.tls else None,
         accrual=_accrual(view.accrual) if view.accrual else None,
+        health=_health(view.health) if view.health else None,
+    )
+
+
+def _health(health: HealthCheck) -> pb.HealthCheck:
+    return pb.HealthCheck(
+        kind=health.kind,
+        target=health.target,
+        interval_ms=health.interval_ms,
+        timeout_ms=health.timeout_ms,
+        unhealthy_after=health.unhealthy_after,
+        healthy_after=health.healthy_after,
     )
 
 

@@ -61,6 +61,7 @@ def backend(index: Index, key: str, namespace: str, port: int | None) -> tuple[B
         endpoints=tuple(found.values()),
         tls=service.tls if speaks_tls(chosen.app_protocol) else None,
         accrual=service.accrual,
+        health=service.health,
     )
     return view, ""
 

@@ -171,6 +171,18 @@ class UpstreamTls:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """`kind`: http, tcp or grpc; `target`: the path of a GET, or the service, "" for all."""
+
+    kind: str
+    target: str = ""
+    interval_ms: int = 5000
+    timeout_ms: int = 1000
+    unhealthy_after: int = 3
+    healthy_after: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """v1 Service, TCP ports only; no ports at all means that it takes any (`--backend`, headless)."""
 
@@ -182,6 +194,7 @@ class Service:
     policy: TrafficPolicy | None = None
     accrual: FailureAccrual | None = None
     tls: UpstreamTls | None = None  # of those ports that speak it
+    health: HealthCheck | None = None
     origin: Origin = NOWHERE
     selector: tuple[tuple[str, str], ...] = ()  # labels of its pods
 

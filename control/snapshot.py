@@ -56,8 +56,10 @@ _Kept = tuple[AuthorityView | None, int]
 
 
 class Snapshot:
-    """Made by build(). `is_partial`: of the sources not all have been read yet. `objects.sources` are those of the read that made it: a source that turned broken changes no
-    routing and so makes no new snapshot; who shows sources takes them from the newest Objects."""
+    """Made by build(). `objects.sources` are those of the read that made it: a source that turned broken changes no
+    routing and so makes no new snapshot; who shows sources takes them from the newest Objects. `is_partial`: not all
+    of the sources have been read yet.
+    """
 
     __slots__ = ("_index", "_kept", "_last", "access_warnings", "is_partial", "objects", "ramps", "splits", "version")
 
@@ -118,9 +120,9 @@ def build(objects: Objects, previous: Snapshot | None, now_unix_ms: int) -> Snap
     """The snapshot after `previous`: itself when no object changed, else one with the next version (the first is 1)."""
     # What was read whole once is known from then on: what is gone later has been taken away.
     is_partial = objects.is_partial and (previous is None or previous.is_partial)
-    if previous is not None and previous.is_partial == is_partial:
-        if replace(objects, sources=()) == replace(previous.objects, sources=()):
-            return previous
+    is_same = previous is not None and replace(objects, sources=()) == replace(previous.objects, sources=())
+    if previous is not None and is_same and previous.is_partial == is_partial:
+        return previous
     found = index(objects)
     ramps: dict[str, Ramp] = {}
     for apex, split in found.splits.items():

@@ -6,7 +6,7 @@ change need not be sent again. Weights are micro-units (1e-6), times are unix mi
 
 from dataclasses import dataclass
 
-from milliroute.control.model import FailureAccrual, Fault, Network, TrafficPolicy, UpstreamTls
+from milliroute.control.model import FailureAccrual, Fault, HealthCheck, Network, TrafficPolicy, UpstreamTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class BackendView:
     endpoints: tuple[EndpointView, ...] = ()
     tls: UpstreamTls | None = None
     accrual: FailureAccrual | None = None
+    health: HealthCheck | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ Made for a request at its first failure. The rule not to break: it never goes ba
 another one is ready.
 """
 
-from milliroute.proxy.table import Endpoint, Leaf, Split
+from milliroute.proxy.leaf import Endpoint, Leaf
+from milliroute.proxy.split import Split
 
 
 class Attempts:

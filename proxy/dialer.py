@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from milliroute.proxy.codec.h1 import CODECS
 from milliroute.proxy.config import Codec, H2Config, Timeouts, TlsFiles
 from milliroute.proxy.errors import ConnectFailed, ProxyError
+from milliroute.proxy.leaf import Endpoint
 from milliroute.proxy.message import RequestHead, ResponseHead
 from milliroute.proxy.metrics import TcpSeries
 from milliroute.proxy.outbox import Outbox
-from milliroute.proxy.table import Endpoint
 
 if TYPE_CHECKING:
     from milliroute.proxy.codec.hpack_static import Field

@@ -6,7 +6,7 @@ from its first moment to its last, because the limits are judged by what stands 
 
 import asyncio
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, cast
 
 from milliroute.proxy.context import ClientConnection, Context
@@ -60,7 +60,8 @@ class Guests(set[ClientConnection]):
 
 
 class Door:
-    """everyone: the connections of all doors. ceiling: with so many of them the worker pauses all doors; 0: none."""
+    """everyone: the connections of all doors. on_accept: called between this accept and the next; uvloop accepts one in
+    each turn of its loop (measured)."""
 
     def __init__(
         self,
@@ -68,14 +69,13 @@ class Door:
         apex: bytes,
         sock: socket.socket,
         everyone: set[ClientConnection],
-        ceiling: int = 0,
         tls: "ServerTls | None" = None,
+        on_accept: Callable[[], None] | None = None,
     ) -> None:
         self._context = context
         self._apex = apex
         self._sock = sock
-        self._ceiling = ceiling
-        self._everyone = everyone
+        self._on_accept = on_accept
         self._limits = context.limits
         self.guests = Guests(everyone, counts_addresses=bool(self._limits.connections_per_address))
         self.tls = tls
@@ -112,9 +112,8 @@ class Door:
         limits = self._limits
         if limits.connections and len(self.guests) >= limits.connections:
             return Refusal(self, f"over {limits.connections} connections")
-        # Accepting is paused at the ceiling, in the next turn of the loop; a burst may be longer than that.
-        if self._ceiling and len(self._everyone) >= self._ceiling + self._ceiling // 4:
-            return Refusal(self, "too few descriptors for another connection")
+        if self._on_accept is not None:
+            self._context.loop.call_soon(self._on_accept)
         return Doorman(self) if limits.connections_per_address else self.admit()
 
     def admit(self) -> asyncio.Protocol:

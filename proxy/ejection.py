@@ -5,7 +5,7 @@ the request that picks it is its probe: until that has ended all others go elsew
 to break: an endpoint that is out, of which a split has nothing else, is not left out.
 """
 
-from milliroute.proxy.table import Endpoint
+from milliroute.proxy.leaf import Endpoint
 
 
 class Ejections:

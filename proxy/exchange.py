@@ -148,6 +148,9 @@ class Exchange(Retrying):
         now = monotonic()
         if self._try_slot:
             self._drop_try()
+        if self._deadline_slot and not self._is_clients_limit:  # of requests, not of tunnels
+            self._context.drop_deadline(self._deadline_slot, self.expire)
+            self._deadline_slot = 0
         self._judge(True, now)
         if self._leaf is not None:
             self._leaf.series.record(head.status, (now - self._charged_s) * 1000)

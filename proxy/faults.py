@@ -33,7 +33,8 @@ class _Part:
 
 
 class Fault:
-    """What befalls one request; 0 for what does not. delay_s, then reset or abort (a status); bytes_per_s of response."""
+    """What befalls one request; 0 for what does not. delay_s, then reset or abort (a status); bytes_per_s: of response.
+    """
 
     __slots__ = ("abort", "bytes_per_s", "delay_s", "is_reset")
 

@@ -7,6 +7,7 @@ the proxy are never taken from a client (codec.rules).
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -24,6 +25,10 @@ _KEPT_ADDRESSES = 1024
 _FOR, _PROTO, _HOST = b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"
 _FORWARDED, _VIA = b"forwarded", b"via"
 _PREFIX, _OTHERS = b"x-forwarded-", (_FORWARDED, b"x-real-ip")
+# Of a trusted client: they come back with an entry more.
+_GROWING = frozenset((_FOR, _FORWARDED))
+# Whether an HTTP/1 head, in lower case, has one of these fields at all: most have none, and all fields would be 7 us.
+_mentions = re.compile(rb"\r\n(?:x[-_]forwarded[-_]|forwarded:|x[-_]real[-_]ip:|via:)").search
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -40,14 +45,14 @@ class Forwarder:
 
     def rewrite(self, head: RequestHead, client_ip: str, *, is_https: bool) -> None:
         """Once per request, before it is routed. Raises LoopDetected."""
-        fields = head.fields()
+        fields = head.fields() if head.is_h2 or _mentions(head.wire.lower()) else []
         more: Fields = []
         drop: frozenset[bytes] = frozenset()
         if self._via:
             self._check_loop(fields)
             more.append((_VIA, (b"2 " if head.is_h2 else b"1.1 ") + self._via))
         if self._is_on and self._is_trusted(client_ip):
-            drop = frozenset((_FOR, _FORWARDED))  # they come back with an entry more
+            drop = _GROWING if fields else drop
             more += _chain(fields, head, client_ip, is_https)
         elif self._is_on:
             drop = frozenset(name for name, _ in fields if is_about_clients(name))

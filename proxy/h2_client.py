@@ -97,8 +97,10 @@ class H2Client(msgspec.Struct, eq=False):
             self._pause_if_full()
 
     def send_trailers(self, fields: Sequence[Field]) -> None:
-        self._connection.h2.send_trailers(self._stream_id, fields)
-        self._connection.mark()
+        connection = self._connection
+        connection.h2.send_trailers(self._stream_id, fields)
+        if not connection.is_dirty:
+            connection.mark()
         self._end()
 
     def send_interim(self, head: ResponseHead) -> None:

@@ -18,8 +18,8 @@ from milliroute.proxy.metrics import TcpSeries
 
 # RFC 9113 section 6.5.3: who has not acknowledged our SETTINGS by then gets SETTINGS_TIMEOUT; as long as in Go's http2.
 SETTINGS_TIMEOUT_S = 10.0
-# Where the last piece of output is this long the others are taken for parts of bodies, and go out unjoined: half the CPU
-# of a 1 MiB body was joining it (measured); many small pieces are written faster as one.
+# Where the last piece of output is this long the others are taken for parts of bodies, and go out unjoined: half the
+# CPU of a 1 MiB body was joining it (measured); many small pieces are written faster as one.
 BULK_BYTES = 8 * 1024
 
 

@@ -4,6 +4,7 @@ User-supplied expressions run on RE2, never on `re`: backtracking on user input 
 when the first expression is compiled, so a proxy without matches does not carry it.
 """
 
+import re
 from typing import TYPE_CHECKING
 
 from milliroute.proxy.message import Fields, RequestHead
@@ -14,19 +15,27 @@ if TYPE_CHECKING:
     import re2
 
 
+# An expression that says nothing but how a path begins, as most do; it needs no RE2, which is 4 us through its wrapper.
+_PLAIN_PREFIX = re.compile(r"([A-Za-z0-9/_~%=&,:@!-]*)(?:\.\*)?\Z")
+
+
 class Matcher:
     """One match of an HTTPRouteGroup: all its set parts must hold (SMI traffic specs v1alpha4)."""
 
-    __slots__ = ("_headers", "_methods", "_path")
+    __slots__ = ("_headers", "_methods", "_path", "_prefix")
 
     def __init__(self, state: MatchState) -> None:
         """Raises re2.error for an expression RE2 does not take."""
-        self._path = _compile(state.path_regex) if state.path_regex else None
+        plain = _PLAIN_PREFIX.match(state.path_regex)
+        self._prefix = plain[1].encode() if plain is not None else b""
+        self._path = _compile(state.path_regex) if plain is None else None
         self._methods = frozenset(m.encode() for m in state.methods) if "*" not in state.methods else frozenset()
         self._headers = [(h.name.lower().encode(), _compile(h.regex)) for h in state.headers]
 
     def takes(self, head: RequestHead) -> bool:
         if self._methods and head.method not in self._methods:
+            return False
+        if not head.target.startswith(self._prefix):
             return False
         # Anchored at the start only: that is what SMI says of pathRegex.
         if self._path is not None and self._path.match(head.target.partition(b"?")[0].decode("latin-1")) is None:

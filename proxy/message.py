@@ -51,8 +51,10 @@ class RequestHead:
 
     def alter(self, drop: frozenset[bytes], more: Fields) -> None:
         """Without the fields of these (lower-case) names, and with more at the end."""
-        kept = [line for line in self.wire[:-4].split(b"\r\n") if line.partition(b":")[0].lower() not in drop]
-        self.wire = b"\r\n".join([*kept, *(name + b": " + value for name, value in more), b"", b""])
+        lines = [self.wire[:-4]]
+        if drop:
+            lines = [line for line in lines[0].split(b"\r\n") if line.partition(b":")[0].lower() not in drop]
+        self.wire = b"\r\n".join([*lines, *(name + b": " + value for name, value in more), b"", b""])
 
     def h1_wire(self) -> bytes:
         return self.wire

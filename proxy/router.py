@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from milliroute.proxy import table
 from milliroute.proxy.errors import NoBackend, NoRoute
+from milliroute.proxy.leaf import Backend, Endpoint, Leaf
 from milliroute.proxy.message import RequestHead
 from milliroute.proxy.metrics import LeafSeries
+from milliroute.proxy.split import Split
 from milliroute.proxy.state import AuthorityState
-from milliroute.proxy.table import AuthorityTable, Endpoint, Leaf, Split
+from milliroute.proxy.table import AuthorityTable
 
 if TYPE_CHECKING:
     from milliroute.proxy.access import Access
@@ -113,6 +115,10 @@ class Router:
             if not names:
                 del self._names[key]
         return key
+
+    def backends(self) -> list[Backend]:
+        """Of all tables in force."""
+        return [backend for table in self._by_key.values() if table is not None for backend in table.backends]
 
     def series(self) -> list[LeafSeries]:
         return list(self._series.values())

@@ -12,9 +12,11 @@ from milliroute.proxy.attempts import Attempts
 from milliroute.proxy.context import Client, Context
 from milliroute.proxy.dialer import Carrier, Receiver
 from milliroute.proxy.errors import NoBackend, NoRoute, Overloaded, ProxyError
+from milliroute.proxy.leaf import Endpoint, Leaf
 from milliroute.proxy.message import RequestHead, ResponseHead
 from milliroute.proxy.pools import pool_of
-from milliroute.proxy.table import AuthorityTable, Endpoint, Leaf, Split
+from milliroute.proxy.split import Split
+from milliroute.proxy.table import AuthorityTable
 
 if TYPE_CHECKING:
     from milliroute.proxy.codec.hpack_static import Field

@@ -30,6 +30,17 @@ class AccrualState(msgspec.Struct, frozen=True, array_like=True):
     max_out_percent: int = 100
 
 
+class HealthState(msgspec.Struct, frozen=True, array_like=True):
+    """kind: "http", "tcp" or "grpc". target: the path of a GET; of grpc the service, "" for all."""
+
+    kind: str
+    target: str = ""
+    interval_ms: int = 5000
+    timeout_ms: int = 1000
+    unhealthy_after: int = 3
+    healthy_after: int = 2
+
+
 class TlsState(msgspec.Struct, frozen=True, array_like=True):
     """sni: the name asked for and verified. ca_file: on the machine of the proxy; "" for the system's authorities."""
 
@@ -48,6 +59,7 @@ class BackendState(msgspec.Struct, frozen=True, array_like=True):
     endpoints: list[EndpointState] = []
     tls: TlsState | None = None
     accrual: AccrualState | None = None
+    health: HealthState | None = None
 
 
 class HeaderMatchState(msgspec.Struct, frozen=True, array_like=True):

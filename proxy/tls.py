@@ -33,8 +33,8 @@ class ServerTls:
         self.context = server_context(files)
 
     def refresh(self) -> bool:
-        """Takes newer files, for the connections from here on; whether it did. Raises TlsFileError when they are not good,
-        once for each change; what was there stays."""
+        """Takes newer files, for the connections from here on; whether it did. Raises TlsFileError, once for each
+        change, when they are no good; what was there stays."""
         marks = self._marks()
         if marks == self._seen:
             return False
@@ -83,6 +83,9 @@ def _ask_for_certificates(context: ssl.SSLContext, files: TlsFiles) -> None:
         wanted = "certificates of authorities in PEM"
         raise TlsFileError(f"--tls-client-ca: saw {files.client_ca!r} ({explain(error)}), wanted {wanted}") from error
     context.verify_mode = ssl.CERT_OPTIONAL if files.may_be_nobody else ssl.CERT_REQUIRED
+    # A session that is resumed is not verified anew: a certificate would live on for hours after its end.
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET
 
 
 class ClientContexts:

@@ -18,8 +18,8 @@ from milliroute.proxy.errors import (
     ProxyError,
     UpstreamFailed,
 )
+from milliroute.proxy.leaf import Endpoint
 from milliroute.proxy.message import CHUNKED, Fields, RequestHead, ResponseHead
-from milliroute.proxy.table import Endpoint
 
 if TYPE_CHECKING:
     from milliroute.proxy.codec.hpack_static import Field

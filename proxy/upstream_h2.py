@@ -13,13 +13,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol, cast
 
 from milliroute.proxy.codec import h2_events as events
-from milliroute.proxy.codec.h2_events import DataReceived, ResponseReceived
+from milliroute.proxy.codec.h2_events import DataReceived, ResponseReceived, TrailersReceived
 from milliroute.proxy.codec.h2_frames import NO_ERROR, SETTINGS_TIMEOUT
 from milliroute.proxy.dialer import Carrier, Dialer, Receiver
 from milliroute.proxy.errors import BadResponse, ConnectFailed, ConnectTimeout, ProxyError, UpstreamFailed
 from milliroute.proxy.h2_link import SETTINGS_TIMEOUT_S, H2Link, old_age_s
 from milliroute.proxy.h2_stream import H2Stream
-from milliroute.proxy.table import Endpoint
+from milliroute.proxy.leaf import Endpoint
 
 if TYPE_CHECKING:
     from milliroute.proxy.tls_link import TlsLink
@@ -39,7 +39,7 @@ PING_INTERVAL_S = 300.0
 # How long an endpoint that has chosen HTTP/1.1 by ALPN is believed to speak nothing else: a new version of it may.
 H1_BELIEVED_S = 300.0
 
-_OF_MESSAGES = frozenset((ResponseReceived, DataReceived, events.TrailersReceived, events.InterimReceived))
+_OF_MESSAGES = frozenset((ResponseReceived, DataReceived, TrailersReceived, events.InterimReceived))
 
 
 class H1Fallback(Protocol):
@@ -346,6 +346,12 @@ class H2Upstream(H2Link):
                     self._respond(event, b"", 0, is_end=True)
                 else:
                     begun = event
+            elif type(event) is TrailersReceived:
+                stream = streams.get(event.stream_id)
+                if stream is not None:
+                    self._end(event.stream_id)
+                    drop, fields = event.drop, event.fields
+                    stream.trailers([f for f in fields if f.name not in drop] if drop else fields)
             else:
                 self._tell_rare(event)
         if begun is not None:
@@ -363,11 +369,6 @@ class H2Upstream(H2Link):
 
     def _tell_rare(self, event: events.Event) -> None:
         match event:
-            case events.TrailersReceived(stream_id, fields, drop):
-                stream = self.streams.get(stream_id)
-                if stream is not None:
-                    self._end(stream_id)
-                    stream.trailers([f for f in fields if f.name not in drop] if drop else fields)
             case events.InterimReceived(stream_id, status, fields):
                 stream = self.streams.get(stream_id)
                 if stream is not None:

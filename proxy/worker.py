@@ -24,13 +24,14 @@ from milliroute.proxy.context import ClientConnection, Context
 from milliroute.proxy.dialer import Dialer
 from milliroute.proxy.door import Door
 from milliroute.proxy.errors import Overloaded, TlsFileError
+from milliroute.proxy.leaf import Endpoint
 from milliroute.proxy.metrics import TcpSeries
 from milliroute.proxy.overload import RESUME_RATIO, connection_ceiling, largest
 from milliroute.proxy.router import Router
-from milliroute.proxy.table import Endpoint
 
 if TYPE_CHECKING:
-    from milliroute.proxy.access import Tally
+    from milliroute.proxy.access import Access
+    from milliroute.proxy.checker import Checker
     from milliroute.proxy.forwarding import Forwarder
     from milliroute.proxy.tls import ServerTls
 
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 # How often idle connections, late heads and late backends are looked for; a time limit is overrun by at most this.
 SWEEP_S = 0.25
+# About denied requests, in one report: whoever tries all names there are must not fill the disk.
+MAX_DENIAL_LINES = 20
 # Counters go up the pipe this often.
 STATS_S = 1.0
 # Allocations between looks for cyclic garbage; connections leave few cycles, and at 700 the looks cost 3 % of CPU.
@@ -67,11 +70,13 @@ class Worker(asyncio.Protocol):
         context = self._context = Context(loop, self._router, dialer, self._ask, config.limits, forwarder)
         connections = self._connections = set[ClientConnection]()
         self._tls = _server_tls(config.tls) if config.tls is not None else None
-        ceiling = self._ceiling = connection_ceiling(nofile) if nofile else 0
+        self._ceiling = connection_ceiling(nofile) if nofile else 0
         self._is_full = False  # of connections, by descriptors
+        self._checker: Checker | None = None  # until a table asks for health checks
         self._doors: list[Door] = []
         for listener, sock in zip(config.listeners, listen, strict=True):
-            self._doors.append(Door(context, listener.apex.encode(), sock, connections, ceiling, self._tls))
+            apex = listener.apex.encode()
+            self._doors.append(Door(context, apex, sock, connections, self._tls, self._note_full if nofile else None))
         self._frames = ipc.FrameBuffer()
         self._pipe: asyncio.Transport | None = None
         self._drain_deadline_s = 0.0
@@ -116,6 +121,8 @@ class Worker(asyncio.Protocol):
         error = ""
         try:
             self._close_pools(self._router.update(update.key, update.version, update.state))
+            if self._checker is None and any(one.state.health is not None for one in self._router.backends()):
+                self._checker = _checker(self._context)
         except Exception as exc:  # whatever a state holds, the old table must go on serving
             error = f"{exc.__class__.__name__}: {exc}"
         self._send(ipc.Applied(update.key, update.epoch, update.version, time.time_ns(), error))
@@ -141,9 +148,11 @@ class Worker(asyncio.Protocol):
         for connection in list(self._connections):
             connection.check_time(now)
         context.sweep_parked()
-        if self._ceiling:
+        if self._is_full:
             self._make_room(now)
         context.ejections.sweep(now)
+        if self._checker is not None:
+            self._checker.sweep(self._router.backends(), now)
         if now - self._pool_sweep_s > self._config.timeouts.pool_idle_s / 2:
             self._pool_sweep_s = now
             context.dialer.sweep()
@@ -162,32 +171,39 @@ class Worker(asyncio.Protocol):
         leaves = [delta for series in self._router.series() if (delta := series.take())]
         tcp = [level for side in (context.tcp, context.dialer.tcp) if (level := side.take())]
         errors = context.errors.take()
-        access = [delta for one in self._router.accesses() for delta in self._tallied(one.tally)]
+        access = self._decided(self._router.accesses())
         if leaves or tcp or errors or access:
             self._send(ipc.Stats(leaves, tcp, errors, access))
 
-    def _tallied(self, tally: "Tally") -> list[ipc.AccessDelta]:
-        for line in tally.lines(time.monotonic()):
-            log.warning("%s", line)
-        return tally.take()
+    def _decided(self, accesses: "list[Access]") -> list[ipc.AccessDelta]:
+        """What the guards of all tables decided; whom they denied is logged here, and not in the request's way."""
+        deltas, now, room = [], time.monotonic(), MAX_DENIAL_LINES
+        for access in accesses:
+            deltas += access.tally.take()
+            lines = access.tally.lines(now) if room > 0 else []  # those of the others wait for the next report
+            room -= len(lines)
+            for line in lines:
+                log.warning("%s", line)
+        return deltas
 
     # Limits
 
-    def _make_room(self, now: float) -> None:
+    def _note_full(self) -> None:
         """At the ceiling new connections wait in the backlog, and those without a request are asked to go."""
         count = len(self._connections)
-        if self._is_full:
-            for connection in list(self._connections):
-                connection.yield_place(now)
-            if count < self._ceiling * RESUME_RATIO:
-                self._is_full = False
-                for door in self._doors:
-                    self._context.dialer.spawn(door.open())
-        elif count >= self._ceiling:
+        if not self._is_full and count >= self._ceiling:
             self._is_full = True
             log.warning("%d connections, as many as the limit of descriptors allows: new ones wait", count)
             for door in self._doors:
                 door.pause()
+
+    def _make_room(self, now: float) -> None:
+        for connection in list(self._connections):
+            connection.yield_place(now)
+        if len(self._connections) < self._ceiling * RESUME_RATIO:
+            self._is_full = False
+            for door in self._doors:
+                self._context.dialer.spawn(door.open())
 
     def _shed(self) -> None:
         """Memory of what peers do not take is bounded for each connection, and here for all together."""
@@ -243,6 +259,13 @@ def _forwarder(forwarding: Forwarding) -> "Forwarder | None":
     from milliroute.proxy.forwarding import Forwarder
 
     return Forwarder(forwarding)
+
+
+def _checker(context: Context) -> "Checker":
+    # Here, because a worker whose tables ask for no health checks need not carry it.
+    from milliroute.proxy.checker import Checker
+
+    return Checker(context)
 
 
 def _server_tls(files: TlsFiles) -> "ServerTls":

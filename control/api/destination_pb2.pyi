@@ -56,10 +56,11 @@ class Authorization(_message.Message):
     def __init__(self, name: _Optional[str] = ..., required: _Optional[_Iterable[_Union[Authentication, _Mapping]]] = ..., matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., is_tcp_only: bool = ...) -> None: ...
 
 class Backend(_message.Message):
-    __slots__ = ["accrual", "app_protocol", "endpoints", "is_missing", "name", "namespace", "port", "tls"]
+    __slots__ = ["accrual", "app_protocol", "endpoints", "health", "is_missing", "name", "namespace", "port", "tls"]
     ACCRUAL_FIELD_NUMBER: _ClassVar[int]
     APP_PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    HEALTH_FIELD_NUMBER: _ClassVar[int]
     IS_MISSING_FIELD_NUMBER: _ClassVar[int]
     NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -68,12 +69,13 @@ class Backend(_message.Message):
     accrual: FailureAccrual
     app_protocol: str
     endpoints: _containers.RepeatedCompositeFieldContainer[Endpoint]
+    health: HealthCheck
     is_missing: bool
     name: str
     namespace: str
     port: int
     tls: UpstreamTls
-    def __init__(self, name: _Optional[str] = ..., namespace: _Optional[str] = ..., port: _Optional[int] = ..., app_protocol: _Optional[str] = ..., is_missing: bool = ..., endpoints: _Optional[_Iterable[_Union[Endpoint, _Mapping]]] = ..., tls: _Optional[_Union[UpstreamTls, _Mapping]] = ..., accrual: _Optional[_Union[FailureAccrual, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., namespace: _Optional[str] = ..., port: _Optional[int] = ..., app_protocol: _Optional[str] = ..., is_missing: bool = ..., endpoints: _Optional[_Iterable[_Union[Endpoint, _Mapping]]] = ..., tls: _Optional[_Union[UpstreamTls, _Mapping]] = ..., accrual: _Optional[_Union[FailureAccrual, _Mapping]] = ..., health: _Optional[_Union[HealthCheck, _Mapping]] = ...) -> None: ...
 
 class Endpoint(_message.Message):
     __slots__ = ["host", "labels", "port"]
@@ -155,6 +157,22 @@ class HeaderMatch(_message.Message):
     name: str
     regex: str
     def __init__(self, name: _Optional[str] = ..., regex: _Optional[str] = ...) -> None: ...
+
+class HealthCheck(_message.Message):
+    __slots__ = ["healthy_after", "interval_ms", "kind", "target", "timeout_ms", "unhealthy_after"]
+    HEALTHY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    UNHEALTHY_AFTER_FIELD_NUMBER: _ClassVar[int]
+    healthy_after: int
+    interval_ms: int
+    kind: str
+    target: str
+    timeout_ms: int
+    unhealthy_after: int
+    def __init__(self, kind: _Optional[str] = ..., target: _Optional[str] = ..., interval_ms: _Optional[int] = ..., timeout_ms: _Optional[int] = ..., unhealthy_after: _Optional[int] = ..., healthy_after: _Optional[int] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ["admin_address", "capabilities", "labels", "namespace", "proxy_id"]

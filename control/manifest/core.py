@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from milliroute.control.manifest import fields
 from milliroute.control.manifest.encryption import read_tls
 from milliroute.control.manifest.fields import Report
+from milliroute.control.manifest.health import read_health
 from milliroute.control.manifest.metadata import Metadata
 from milliroute.control.manifest.nodes import Fields, Scalar
 from milliroute.control.manifest.traffic import read_accrual, read_traffic
@@ -35,6 +36,7 @@ def service(node: Fields, metadata: Metadata, report: Report) -> Service:
         annotations=metadata.annotations,
         policy=read_traffic(metadata.annotation_nodes, report),
         accrual=read_accrual(metadata.annotation_nodes, report),
+        health=read_health(metadata.annotation_nodes, report),
         tls=read_tls(metadata.annotation_nodes, [p.app_protocol for p in ports], default_sni, report),
         origin=metadata.origin,
         selector=tuple(sorted(fields.texts(spec, "selector", report).items())),

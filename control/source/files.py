@@ -162,7 +162,7 @@ class FileSource:
                 yield
                 if _folders(self._roots) != folders:
                     return
-                # By our own clock: changes that are not ours begin watchfiles' wait anew, each time, and tell us nothing.
+                # By our own clock: changes that are not ours begin watchfiles' wait anew, and tell us nothing.
                 await asyncio.wait((coming,), timeout=RESCAN_MS / 1000)
                 if coming.done():
                     await coming

@@ -5,6 +5,7 @@ protobuf but makes no sense raises StateError with enough to Nack it. Whoever im
 process: the agent does so only after its workers are forked.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from milliroute.proxy.state import (
     FaultState,
     GuardState,
     HeaderMatchState,
+    HealthState,
     MatchState,
     NetworkState,
     PolicyState,
@@ -36,6 +38,12 @@ from milliroute.proxy.state import (
 )
 
 WATCH_METHOD = "/milliroute.destination.v1.Destination/Watch"
+
+
+# What a health check asks for goes into a request as it is.
+_TARGETS = {"http": re.compile("/[!-~]{0,255}"), "tcp": re.compile(""), "grpc": re.compile(r"[!-~]{0,127}")}
+# No endpoint is asked more often.
+MIN_CHECK_MS = 100
 
 
 class GarbledError(Exception):
@@ -181,7 +189,18 @@ def _backend(backend: pb.Backend) -> BackendState:
         [EndpointState(e.host, _port(e.port, where, low=1), dict(e.labels)) for e in backend.endpoints],
         tls=_tls(backend.tls, where) if backend.HasField("tls") else None,
         accrual=_accrual(backend.accrual) if backend.HasField("accrual") else None,
+        health=_health(backend.health, where) if backend.HasField("health") else None,
     )
+
+
+def _health(health: pb.HealthCheck, where: str) -> HealthState:
+    if health.kind not in _TARGETS:
+        raise ValueError(f"saw {health.kind!r} as the health check of {where}, wanted http, tcp or grpc")
+    if not _TARGETS[health.kind].fullmatch(health.target):
+        raise ValueError(f"saw {health.target!r} in the health check of {where}, wanted a path or a service")
+    interval_ms, timeout_ms = max(health.interval_ms, MIN_CHECK_MS), max(health.timeout_ms, MIN_CHECK_MS)
+    after = max(1, health.unhealthy_after), max(1, health.healthy_after)
+    return HealthState(health.kind, health.target, interval_ms, timeout_ms, *after)
 
 
 def _tls(tls: pb.UpstreamTls, where: str) -> TlsState:

@@ -6,12 +6,16 @@ worker wait in its backlog until its successor accepts them, and none is refused
 
 import os
 import socket
+import sys
 
 from milliroute.proxy.config import HostPort, Listener
 from milliroute.proxy.errors import ListenError
 
 # Linux cuts it to net.core.somaxconn (4096 since 5.4): what a restart of a worker may have to hold.
 BACKLOG = 4096
+# What the kernel takes of us for a client beyond what it can send. Its own limit is 4 MiB, and some hundred clients who
+# do not read would fill all memory that there is for TCP. Accepted connections inherit it from their listener.
+MAX_UNSENT_BYTES = 128 * 1024
 
 
 def open_group(address: HostPort, count: int) -> list[socket.socket]:
@@ -60,6 +64,8 @@ def _bind(family: int, target: tuple[str | int | bytes, ...], *, is_shared: bool
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if is_shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if sys.platform == "linux":
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(target)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from milliroute.proxy.codec import h2_frames as frames
 from milliroute.proxy.codec import h2_settings
 from milliroute.proxy.codec.h2_events import (
+    SMALL_BYTES,
     ConnectionFailed,
     Event,
     GoAwayReceived,
@@ -48,6 +49,7 @@ class H2Connection:
         "_held_bytes",
         "_is_draining",
         "_is_failed",
+        "_is_greeted",
         "_is_server",
         "_limits",
         "_next_id",
@@ -79,6 +81,7 @@ class H2Connection:
         self._next_id = 1
         self._is_draining = False
         self._is_failed = False
+        self._is_greeted = False
         self.is_closing = False
 
     # What the peer sends.
@@ -239,6 +242,11 @@ class H2Connection:
             if start + size > end:
                 self._hold(data[at:], HEADER_BYTES + size)
                 return
+            if not kind and not flags and size <= SMALL_BYTES and self._is_row(data, at, start + size):
+                row_end = receiver.small_data(data, at, stream_id, events)
+                if row_end > at:
+                    at = row_end
+                    continue
             at = start + size
             if receiver.block_stream and kind != CONTINUATION:
                 raise ConnectionBroken(PROTOCOL_ERROR, f"frame of type {kind} inside a field block")
@@ -248,6 +256,11 @@ class H2Connection:
                 self._unknown()
         if at < end:
             self._hold(data[at:], HEADER_BYTES)
+
+    def _is_row(self, data: bytes, at: int, next_at: int) -> bool:
+        """The next frame has the type, flags and stream of this one; and DATA may come at all."""
+        is_same = data.startswith(data[at + 3 : at + HEADER_BYTES], next_at + 3)
+        return is_same and self._is_greeted and not self._receiver.block_stream
 
     def _hold(self, rest: bytes, wanted: int) -> None:
         self._held, self._held_bytes, self._wanted_bytes = [rest], len(rest), wanted
@@ -265,6 +278,7 @@ class H2Connection:
     def _first_settings(self, flags: int, stream_id: int, payload: bytes, events: list[Event]) -> None:
         if flags & frames.ACK:
             raise ConnectionBroken(PROTOCOL_ERROR, "the first frame is an acknowledgement")
+        self._is_greeted = True
         receiver = self._receiver
         self._handlers = (
             receiver.data,

@@ -58,19 +58,36 @@ class DataReceived(msgspec.Struct, gc=False):
 
 # Small DATA frames of one stream that came together are told as one event, while it is below this size. Their borders
 # mean nothing (RFC 9113 section 6.1), and what follows an event costs several times what the frame does.
-_SMALL_BYTES = 1024
-_MERGED_BYTES = 4096
+SMALL_BYTES = 1024
+MERGED_BYTES = 4096
 
 
 def tell_data(events: "list[Event]", stream_id: int, data: bytes, flow_bytes: int, end_stream: bool) -> None:
-    if events and len(data) <= _SMALL_BYTES:
+    if events and len(data) <= SMALL_BYTES:
         last = events[-1]
-        if type(last) is DataReceived and last.stream_id == stream_id and len(last.data) < _MERGED_BYTES:
+        if type(last) is DataReceived and last.stream_id == stream_id and len(last.data) < MERGED_BYTES:
             last.data += data
             last.flow_bytes += flow_bytes
             last.end_stream = end_stream
             return
     events.append(DataReceived(stream_id, data, flow_bytes, end_stream))
+
+
+def merged_size(events: "list[Event]", stream_id: int) -> int:
+    """What the last event holds that more small DATA of this stream may be added to; 0 where there is none."""
+    last = events[-1] if events else None
+    return len(last.data) if type(last) is DataReceived and last.stream_id == stream_id else 0
+
+
+def tell_pieces(events: "list[Event]", stream_id: int, pieces: list[bytes]) -> None:
+    """As `tell_data` one by one, of pieces that go into one event."""
+    data = b"".join(pieces)
+    last = events[-1] if events else None
+    if type(last) is DataReceived and last.stream_id == stream_id and len(last.data) < MERGED_BYTES:
+        last.data += data
+        last.flow_bytes += len(data)
+    else:
+        events.append(DataReceived(stream_id, data, len(data), False))
 
 
 class StreamReset(msgspec.Struct, gc=False):

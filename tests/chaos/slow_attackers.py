@@ -13,7 +13,7 @@ from contextlib import suppress
 
 PERIOD_S = 2.0
 # New connections a second, so that opening them is no flood of its own.
-RATE = 500
+RATE = 200
 # Of the answer that a slow reader asks for; more than what sockets hold on their own.
 BIG_BYTES = 1024 * 1024
 RECEIVE_BUFFER = 4096

@@ -1,7 +1,9 @@
 """`python -m tests.chaos.slow_clients [COUNT] [SECONDS]`: ordinary clients beside so many slow ones of each kind.
 
-A row for each kind of tests/chaos/slow_attackers.py: p99 of the ordinary requests before and during, what failed, the
-worker's memory and descriptors, and what became of the slow ones. Exit code 1 for a failed request.
+A row for each kind of tests/chaos/slow_attackers.py: p99 of the ordinary requests before the slow ones, while they
+arrive (slow readers bring answers of 1 MiB, so that is bulk transfer) and beside them, and how the last compares with
+the first; what failed, the worker's memory and descriptors, and what became of the slow ones. Exit code 1 for a failed
+request.
 """
 
 import resource
@@ -20,6 +22,8 @@ from tests.e2e.stand import Process, eventually, stand
 
 # Of the proxy, so that a run of some seconds sees attackers cut off; the defaults are in docs/operating.md.
 FLAGS = ("--header-timeout-s", "5")
+# After the last has connected, until what they asked for has come as far as it will.
+SETTLE_S = 5.0
 
 
 def measure(folder: Path, kind: str, count: int, seconds: float) -> tuple[str, int]:
@@ -33,17 +37,21 @@ def measure(folder: Path, kind: str, count: int, seconds: float) -> tuple[str, i
             stage.hold()
         calm = gauge.sample(worker)
         attack = here.start(sys.executable, "-m", "tests.chaos.slow_attackers", str(stage.port), kind, str(count))
-        attack.address("attack")
+        arriving: list[Record] = []
+        with stage.load(arriving):
+            attack.address("attack")
+            time.sleep(SETTLE_S)
         during: list[Record] = []
         with stage.load(during):
             stage.hold()
             loaded = gauge.sample(worker)
         told = _ended(attack)
-    p99s, failed = (_p99_ms(before), _p99_ms(during)), sum(record.status != 200 for record in (*before, *during))
+    failed = sum(record.status != 200 for record in (*before, *arriving, *during))
+    p99s = [_p99_ms(records) for records in (before, arriving, during)]
     row = (
-        f"{kind:5} p99 {p99s[0]:.1f} -> {p99s[1]:.1f} ms (x {p99s[1] / p99s[0]:.2f})  requests {len(before)} -> "
-        f"{len(during)}, failed {failed}  worker {calm.rss_kib / 1024:.1f} -> {loaded.rss_kib / 1024:.1f} MiB, "
-        f"{calm.descriptors} -> {loaded.descriptors} fds  slow: {told}"
+        f"{kind:5} p99 {p99s[0]:.1f}, {p99s[1]:.1f}, {p99s[2]:.1f} ms (x {p99s[2] / p99s[0]:.2f})  requests "
+        f"{len(before)}, {len(arriving)}, {len(during)}, failed {failed}  worker {calm.rss_kib / 1024:.1f} -> "
+        f"{loaded.rss_kib / 1024:.1f} MiB, {calm.descriptors} -> {loaded.descriptors} fds  slow: {told}"
     )
     return row, failed
 
@@ -60,7 +68,7 @@ def _ended(attack: Process) -> str:
 
 def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
-    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 15.0
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 10.0
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if hard < count * 2 + 500:
         sys.exit(f"needs {count * 2 + 500} descriptors for a process, has {hard}: ulimit -Hn")

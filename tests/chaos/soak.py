@@ -108,9 +108,11 @@ def _row(minute: int, found: Sequence[Record], samples: Mapping[str, Sequence[Sa
 
 
 def _is_steady(name: str, samples: Sequence[Sample]) -> bool:
-    grown = gauge.drift([sample.rss_kib for sample in samples])
+    memory = [sample.rss_kib for sample in samples]
+    grown, lately = gauge.drift(memory), gauge.drift(memory[len(memory) // 2 :])
     fds = [sample.descriptors for sample in samples]
-    print(f"{name}: memory {grown:+.2%}, descriptors {min(fds)} to {max(fds)}, last {fds[-1]}")
+    held = f"descriptors {min(fds)} to {max(fds)}, last {fds[-1]}"
+    print(f"{name}: memory {grown:+.2%}, in the second half {lately:+.2%}, {held}")
     return grown < MAX_DRIFT
 
 

@@ -1,7 +1,7 @@
 """Slow heads, slow bodies and slow readers beside ordinary clients: who is cut off, and what the others feel.
 
-Used by tests/e2e/test_overload.py, and by `python -m tests.e2e.slowness [COUNT] [SECONDS]`, which prints the ratio of
-the others' p99 during and before.
+Used by tests/e2e/test_overload.py, and by `python -m tests.e2e.slowness [COUNT] [SECONDS] [FLAGS OF THE PROXY ...]`,
+which prints the ratio of the others' p99 during and before.
 """
 
 import re
@@ -46,15 +46,16 @@ def p99_ms(records: Sequence[Record]) -> float:
 
 
 def proxy_of(here: Stand, *more: str, wrapper: Sequence[str] = ()) -> Process:
-    """Before two backends, its control service apart; wrapper: words before the command."""
-    ports = here.backends(*LEAVES, kind="big_backend")
+    """Before two backends for ordinary clients and one in a process of its own for big answers, so that what is seen is
+    the proxy's doing; its control service apart. wrapper: words before the command."""
+    ports, (big,) = here.backends(*LEAVES), here.backends("big", kind="big_backend")
     control = here.milliroute(
-        "control", "-f", str(write_split(here.folder)), *backend_flags(ports), "--listen", "127.0.0.1:0",
-        "--admin", "127.0.0.1:0",
+        "control", "-f", str(write_split(here.folder)), *backend_flags(ports), "--backend", f"big=127.0.0.1:{big}",
+        "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0",
     )  # fmt: skip
     proxy = here.start(
         *wrapper, sys.executable, "-m", "milliroute.proxy", "--destination", control.address("grpc"),
-        "--listen", "127.0.0.1:0=reviews", "--admin", "127.0.0.1:0", *more,
+        "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *more,
     )  # fmt: skip
     eventually(lambda: is_ready(proxy.port("admin")), "readiness")
     return proxy
@@ -64,10 +65,10 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def measure(folder: Path, count: int, seconds: float) -> Outcome:
+def measure(folder: Path, count: int, seconds: float, limits: Sequence[str] = STRICT) -> Outcome:
     """So many seconds without them and as many with them."""
     with stand(folder) as here:
-        proxy = proxy_of(here, *STRICT)
+        proxy = proxy_of(here, *limits)
         port, admin = proxy.port("proxy"), proxy.port("admin")
         with here.load(port, CONNECTIONS) as load:
             time.sleep(0.5)  # connections and interpreters are warm then
@@ -115,7 +116,7 @@ def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 6.0
     with tempfile.TemporaryDirectory() as folder:
-        outcome = measure(Path(folder), count, seconds)
+        outcome = measure(Path(folder), count, seconds, sys.argv[3:] or STRICT)
     print(f"{count} slow clients: p99 {p99_ms(outcome.before):.2f} -> {p99_ms(outcome.during):.2f} ms ", end="")
     print(f"(x {outcome.p99_ratio():.2f})  requests {len(outcome.before)} -> {len(outcome.during)}  ", end="")
     print(f"failed {len(outcome.failed())}  worker {outcome.memory_mib:.0f} MiB  admin {outcome.admin_ms:.0f} ms")

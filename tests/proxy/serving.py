@@ -19,8 +19,8 @@ from milliroute.proxy import ipc
 from milliroute.proxy.agent.ledger import LeafTotals, Ledger
 from milliroute.proxy.config import Codec, Forwarding, HostPort, Limits, Listener, ProxyConfig, Timeouts, TlsFiles
 from milliroute.proxy.downstream import Downstream
+from milliroute.proxy.leaf import Endpoint
 from milliroute.proxy.state import AuthorityState
-from milliroute.proxy.table import Endpoint
 from milliroute.proxy.upstream import H1Pool
 from milliroute.proxy.worker import Worker
 from tests.proxy.backends import Origin, read_body, reset
@@ -127,9 +127,9 @@ def post(body: bytes, *fields: str, path: str = "/") -> bytes:
 class Proxy:
     """A worker and its agent's end of the pipe. What the worker said is in said, its counters in ledger."""
 
-    def __init__(self, config: ProxyConfig, listen: socket.socket, pipe: socket.socket) -> None:
+    def __init__(self, config: ProxyConfig, listen: socket.socket, pipe: socket.socket, nofile: int) -> None:
         self.port: int = listen.getsockname()[1]
-        self.worker = Worker(asyncio.get_running_loop(), config, [listen], sweep_s=SWEEP_S)
+        self.worker = Worker(asyncio.get_running_loop(), config, [listen], sweep_s=SWEEP_S, nofile=nofile)
         self.said: list[ipc.Up] = []
         self.ledger = Ledger()
         self.pipe = pipe
@@ -215,6 +215,7 @@ async def serving(
     upstream_tls: TlsFiles | None = None,
     limits: Limits | None = None,
     forwarding: Forwarding | None = None,
+    nofile: int = 0,
 ) -> AsyncIterator[Proxy]:
     """A proxy that routes "reviews" by this state; apex "": by what each request names."""
     listen = socket.create_server(("127.0.0.1", 0))
@@ -236,7 +237,7 @@ async def serving(
         limits=limits or Limits(),
         forwarding=forwarding or Forwarding(),
     )
-    proxy = Proxy(config, listen, ours)
+    proxy = Proxy(config, listen, ours, nofile)
     loop = asyncio.get_running_loop()
     await loop.create_connection(lambda: proxy.worker, sock=theirs)
     listening = loop.create_task(proxy.listen_to_worker())

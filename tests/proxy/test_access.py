@@ -2,7 +2,8 @@
 
 import pytest
 
-from milliroute.proxy.access import LOG_EVERY_S, Access, is_normal
+from milliroute.proxy.access import LOG_EVERY_S, Access
+from milliroute.proxy.paths import is_normal
 from milliroute.proxy.state import (
     AuthenticationState,
     AuthorizationState,
@@ -175,7 +176,19 @@ def test_a_path_that_can_be_read_in_two_ways_is_let_in_by_no_match_by_path(path:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api", "/api/", "/a.b/..c/.d/e..", "/a%20b", "/%C3%A9", "/a:b@c,d+e=f&g!$'()*~_-", "/x?a=/../;%2f"]
+    "path",
+    [
+        "/",
+        "/?x",
+        "/api?x=//",
+        "/api",
+        "/api/",
+        "/a.b/..c/.d/e..",
+        "/a%20b",
+        "/%C3%A9",
+        "/a:b@c,d+e=f&g!$'()*~_-",
+        "/x?a=/../;%2f",
+    ],
 )
 def test_ordinary_paths_are_in_normal_form(path: str) -> None:
     assert is_normal(path.encode())

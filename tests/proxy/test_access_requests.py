@@ -16,6 +16,7 @@ from milliroute.proxy.state import (
     MatchState,
     NetworkState,
 )
+from milliroute.proxy.worker import MAX_DENIAL_LINES
 from tests.proxy.backends import Origin, named
 from tests.proxy.serving import BOTH_CODECS, Proxy, get, on_loop, post, serving, to, until
 from tests.proxy.test_downstream_h2 import H2Client, connect, over_http1
@@ -150,6 +151,20 @@ async def test_a_thousand_denials_are_one_log_line(caplog: pytest.LogCaptureFixt
         await proxy.counted()
         assert decided(proxy) == {("deny", "http"): 1000}
     assert len(caplog.records) == 1
+
+
+@on_loop
+async def test_denials_of_very_many_names_are_logged_little_by_little(caplog: pytest.LogCaptureFixture) -> None:
+    async with Origin(named("v1")) as origin, serving(apex="") as proxy:
+        client = await proxy.client()
+        names = [f"n{number}" for number in range(2 * MAX_DENIAL_LINES)]
+        for name in names:
+            await proxy.update(guarded(to(origin)), name, f"{name}.default")
+        await client.send(b"".join(get(host=name) for name in names))
+        assert {(await client.reply()).status for _ in names} == {403}
+        await proxy.counted()
+        assert len(caplog.records) == MAX_DENIAL_LINES
+        await until(lambda: len(caplog.records) == len(names))
 
 
 @on_loop

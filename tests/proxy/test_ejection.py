@@ -8,9 +8,11 @@ from msgspec.structs import replace
 
 from milliroute.proxy import table
 from milliroute.proxy.ejection import Ejections
+from milliroute.proxy.leaf import Endpoint
 from milliroute.proxy.metrics import LeafSeries
+from milliroute.proxy.split import Split
 from milliroute.proxy.state import AccrualState, AuthorityState, RampState
-from milliroute.proxy.table import AuthorityTable, Endpoint, Split
+from milliroute.proxy.table import AuthorityTable
 from tests.proxy.resilience import AT_ONCE, counting
 from tests.proxy.tables import KEY, authority, backend, leaves, request, split
 

@@ -9,9 +9,11 @@ from msgspec.structs import replace
 from milliroute.proxy import table
 from milliroute.proxy.ejection import Ejections
 from milliroute.proxy.errors import NoBackend
+from milliroute.proxy.leaf import Endpoint, Leaf
 from milliroute.proxy.metrics import LeafSeries
+from milliroute.proxy.split import Split
 from milliroute.proxy.state import AuthorityState, StickyState
-from milliroute.proxy.table import AuthorityTable, Endpoint, Leaf, Split
+from milliroute.proxy.table import AuthorityTable
 from tests.proxy.backends import closed_port
 from tests.proxy.resilience import answering, counting, trying
 from tests.proxy.serving import on_loop, serving

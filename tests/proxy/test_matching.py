@@ -1,6 +1,8 @@
 """Matches of HTTPRouteGroups and the keys of sticky splits, read from a request's head."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from milliroute.proxy.matching import Matcher, sticky_key
 from milliroute.proxy.state import HeaderMatchState, MatchState, StickyState
@@ -24,6 +26,16 @@ def test_match_without_parts_takes_everything() -> None:
 )
 def test_path_is_anchored_at_its_start_only(regex: str, path: str, is_taken: bool) -> None:
     assert Matcher(MatchState(path_regex=regex)).takes(request(path)) is is_taken
+
+
+@given(
+    st.text("ab/-%", max_size=6),
+    st.sampled_from(["", ".*"]),
+    st.text("ab/-%?", max_size=8).map(lambda text: "/" + text),
+)
+def test_a_plain_prefix_takes_what_the_same_expression_takes_by_re2(prefix: str, rest: str, target: str) -> None:
+    by_re2 = Matcher(MatchState(path_regex=f"(?:{prefix + rest})"))
+    assert Matcher(MatchState(path_regex=prefix + rest)).takes(request(target)) is by_re2.takes(request(target))
 
 
 def test_path_is_matched_without_the_query() -> None:

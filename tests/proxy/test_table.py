@@ -9,8 +9,9 @@ import pytest
 from milliroute.proxy import table
 from milliroute.proxy.errors import NoBackend, NoRoute
 from milliroute.proxy.metrics import LeafSeries
+from milliroute.proxy.split import Split
 from milliroute.proxy.state import AuthorityState, HeaderMatchState, MatchState, RampState, SplitState, StickyState
-from milliroute.proxy.table import AuthorityTable, Split
+from milliroute.proxy.table import AuthorityTable
 from tests.proxy.tables import KEY, authority, backend, leaves, request, split
 
 RAMP = RampState([1_000_000, 0], start_unix_ms=1_000_000, duration_ms=100_000)

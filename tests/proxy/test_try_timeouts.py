@@ -128,6 +128,23 @@ async def test_request_timeout_holds_for_the_end_of_the_response(codec: Codec) -
 
 
 @on_loop
+async def test_request_timeout_is_not_for_tunnels(codec: Codec) -> None:
+    async def tunnel(visit: Visit) -> None:
+        await visit.head()
+        await visit.send(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        await visit.send(await visit.reader.readexactly(4))
+
+    policy = PolicyState(request_timeout_ms=60_000, try_timeout_ms=60_000)
+    async with Origin(tunnel) as origin, serving(codec, trying(to(origin), policy)) as proxy:
+        client = await proxy.client()
+        await client.send(get("/", "connection: upgrade", "upgrade: websocket"))
+        assert (await client.reply()).status == 101
+        assert is_at_rest(proxy)
+        await client.send(b"ping")
+        assert await client.rest() == b"ping"
+
+
+@on_loop
 async def test_idle_timeout_of_the_policy_breaks_a_response_that_stands_still(codec: Codec) -> None:
     async def half(visit: Visit) -> None:
         await visit.head()

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from milliroute.proxy import downstream, ipc
-from milliroute.proxy.table import Endpoint
+from milliroute.proxy.leaf import Endpoint
 from tests.proxy.backends import Origin, Visit, named
 from tests.proxy.serving import Proxy, get, on_loop, post, serving, to, until
 from tests.proxy.tables import authority, leaves, split

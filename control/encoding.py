@@ -117,7 +117,6 @@ def _fault(fault: Fault) -> pb.Fault:
         delay=_fault_part(fault.delay),
         abort=_fault_part(fault.abort),
         reset=_fault_part(fault.reset),
-        bandwidth=_fault_part(fault.bandwidth),
     )
 
 

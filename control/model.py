@@ -81,7 +81,7 @@ class FailureAccrual:
 
 @dataclass(frozen=True, slots=True)
 class FaultPart:
-    """Of so many requests in a million; `value`: ms, a status, bytes a second, or nothing."""
+    """Of so many requests in a million; `value`: ms, a status, or nothing."""
 
     share_micro: int
     value: int = 0
@@ -94,14 +94,13 @@ class Fault:
     delay: FaultPart | None = None
     abort: FaultPart | None = None
     reset: FaultPart | None = None
-    bandwidth: FaultPart | None = None
     leaf: str = ""
     path_regex: str = ""
     headers: tuple["HeaderMatch", ...] = ()
 
     @property
     def is_empty(self) -> bool:
-        return self.delay is self.abort is self.reset is self.bandwidth is None
+        return self.delay is self.abort is self.reset is None
 
 
 @dataclass(frozen=True, slots=True)

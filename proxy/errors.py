@@ -196,6 +196,14 @@ class LoopDetected(ProxyError):
     grpc_status = GRPC_INTERNAL
 
 
+class FaultInjected(ProxyError):
+    """By the annotation milliroute.io/fault. gRPC: Linkerd's FAILED_PRECONDITION would hide it, so UNAVAILABLE."""
+
+    label = "fault"
+    status = 503
+    grpc_status = GRPC_UNAVAILABLE
+
+
 class ConfigError(Exception):
     exit_code = 2
 

@@ -1,4 +1,4 @@
-"""What goes wrong on purpose: which requests of a split are delayed, refused, reset or slowed down. Pure.
+"""What goes wrong on purpose: which requests of a split are delayed, refused or reset. Pure.
 
 Shares are exact and not drawn: of every ten requests that match, three are hit by a fault of 30 %. The rule not to
 break: a split whose owner asks for no faults has no Faults, and pays for none.
@@ -33,22 +33,20 @@ class _Part:
 
 
 class Fault:
-    """What befalls one request; 0 for what does not. delay_s, then reset or abort (a status); bytes_per_s: of response.
-    """
+    """What befalls one request; 0 for what does not. abort: a status."""
 
-    __slots__ = ("abort", "bytes_per_s", "delay_s", "is_reset")
+    __slots__ = ("abort", "delay_s", "is_reset")
 
-    def __init__(self, delay_s: float, abort: int, is_reset: bool, bytes_per_s: int) -> None:
+    def __init__(self, delay_s: float, abort: int, is_reset: bool) -> None:
         self.delay_s = delay_s
         self.abort = abort
         self.is_reset = is_reset
-        self.bytes_per_s = bytes_per_s
 
 
 class Faults:
     """Of one split."""
 
-    __slots__ = ("_abort", "_bandwidth", "_delay", "_leaf", "_matcher", "_reset")
+    __slots__ = ("_abort", "_delay", "_leaf", "_matcher", "_reset")
 
     def __init__(self, state: FaultState, rng: random.Random) -> None:
         """Raises re2.error for an expression RE2 does not take."""
@@ -57,7 +55,6 @@ class Faults:
         self._delay = _Part(state.delay, rng)
         self._abort = _Part(state.abort, rng)
         self._reset = _Part(state.reset, rng)
-        self._bandwidth = _Part(state.bandwidth, rng)
 
     def draw(self, head: RequestHead, leaf: str) -> Fault | None:
         """leaf: the name of the one that was picked. None where nothing goes wrong."""
@@ -66,7 +63,6 @@ class Faults:
         delay_s = self._delay.value / 1000 if self._delay.hits() else 0.0
         abort = self._abort.value if self._abort.hits() else 0
         is_reset = self._reset.hits()
-        bytes_per_s = self._bandwidth.value if self._bandwidth.hits() else 0
-        if not (delay_s or abort or is_reset or bytes_per_s):
+        if not (delay_s or abort or is_reset):
             return None
-        return Fault(delay_s, abort, is_reset, bytes_per_s)
+        return Fault(delay_s, abort, is_reset)

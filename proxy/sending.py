@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from milliroute.proxy.attempts import Attempts
 from milliroute.proxy.context import Client, Context
 from milliroute.proxy.dialer import Carrier, Receiver
-from milliroute.proxy.errors import NoBackend, NoRoute, Overloaded, ProxyError
+from milliroute.proxy.errors import FaultInjected, NoBackend, NoRoute, Overloaded, ProxyError
+from milliroute.proxy.faults import Fault
 from milliroute.proxy.leaf import Endpoint, Leaf
 from milliroute.proxy.message import RequestHead, ResponseHead
 from milliroute.proxy.pools import pool_of
@@ -197,6 +198,10 @@ class Sending(Timed):
         except (NoRoute, NoBackend) as exc:
             self.refuse(exc)
             return
+        fault = split.faults.draw(self.head, leaf.name) if split.faults is not None else None
+        if fault is not None and (fault.abort or fault.is_reset):
+            self._fail_on_purpose(fault)
+            return
         self._leaf = leaf
         balancer = leaf.balancer
         assert balancer is not None
@@ -209,7 +214,21 @@ class Sending(Timed):
                 self._end_within(policy.request_s, is_clients=False)
         if endpoint.accrual is not None and endpoint.accrual.is_out:
             self._is_probe = self._context.ejections.probe(endpoint, now)
+        if fault is not None:
+            if not self._is_request_done:
+                self._client.pause_request()
+            self._try_slot = self._context.set_deadline(self.expire_try, fault.delay_s)
+            return
         self._dispatch(endpoint, now)
+
+    def _fail_on_purpose(self, fault: Fault) -> None:
+        """At once, also where a delay was drawn besides; no leaf is charged with it."""
+        if not fault.is_reset:
+            self.refuse(FaultInjected("a fault on purpose", status=fault.abort))
+            return
+        self._context.errors.add(FaultInjected.label)
+        self._finish()
+        self._client.abort()
 
     def _move(self, leaf: Leaf, endpoint: Endpoint, now: float) -> None:
         """From the endpoint it was meant for to this one."""

@@ -109,7 +109,7 @@ class PolicyState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class FaultPartState(msgspec.Struct, frozen=True, array_like=True):
-    """Of so many requests in a million; value: ms, a status or bytes a second."""
+    """Of so many requests in a million; value: ms or a status."""
 
     share_micro: int
     value: int = 0
@@ -121,7 +121,6 @@ class FaultState(msgspec.Struct, frozen=True, array_like=True):
     delay: FaultPartState | None = None
     abort: FaultPartState | None = None
     reset: FaultPartState | None = None
-    bandwidth: FaultPartState | None = None
 
 
 class SplitState(msgspec.Struct, frozen=True, array_like=True):

@@ -115,20 +115,18 @@ class FailureAccrual(_message.Message):
     def __init__(self, max_failures: _Optional[int] = ..., min_penalty_ms: _Optional[int] = ..., max_penalty_ms: _Optional[int] = ..., jitter_percent: _Optional[int] = ..., success_rate_percent: _Optional[int] = ..., window_ms: _Optional[int] = ..., min_requests: _Optional[int] = ..., max_out_percent: _Optional[int] = ...) -> None: ...
 
 class Fault(_message.Message):
-    __slots__ = ["abort", "bandwidth", "delay", "leaf", "match", "reset"]
+    __slots__ = ["abort", "delay", "leaf", "match", "reset"]
     ABORT_FIELD_NUMBER: _ClassVar[int]
-    BANDWIDTH_FIELD_NUMBER: _ClassVar[int]
     DELAY_FIELD_NUMBER: _ClassVar[int]
     LEAF_FIELD_NUMBER: _ClassVar[int]
     MATCH_FIELD_NUMBER: _ClassVar[int]
     RESET_FIELD_NUMBER: _ClassVar[int]
     abort: FaultPart
-    bandwidth: FaultPart
     delay: FaultPart
     leaf: str
     match: Match
     reset: FaultPart
-    def __init__(self, match: _Optional[_Union[Match, _Mapping]] = ..., leaf: _Optional[str] = ..., delay: _Optional[_Union[FaultPart, _Mapping]] = ..., abort: _Optional[_Union[FaultPart, _Mapping]] = ..., reset: _Optional[_Union[FaultPart, _Mapping]] = ..., bandwidth: _Optional[_Union[FaultPart, _Mapping]] = ...) -> None: ...
+    def __init__(self, match: _Optional[_Union[Match, _Mapping]] = ..., leaf: _Optional[str] = ..., delay: _Optional[_Union[FaultPart, _Mapping]] = ..., abort: _Optional[_Union[FaultPart, _Mapping]] = ..., reset: _Optional[_Union[FaultPart, _Mapping]] = ...) -> None: ...
 
 class FaultPart(_message.Message):
     __slots__ = ["share_micro", "value"]

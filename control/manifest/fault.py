@@ -1,6 +1,6 @@
 """The annotation milliroute.io/fault: what is to go wrong on purpose, for those who test what their callers do then.
 
-    delay=200ms 10%; abort=503 5%; reset 1%; bandwidth=64Ki; leaf=reviews-v2; path=/api; header=x-test:yes
+    delay=200ms 10%; abort=503 5%; reset 1%; leaf=reviews-v2; path=/api; header=x-test:yes
 
 In: its text. Out: a Fault, or a FaultError with what was seen and wanted. Shares are of the requests that match; all
 matches must hold; without a share it is every one of them.
@@ -17,12 +17,11 @@ from milliroute.control.manifest import duration
 from milliroute.control.model import Fault, FaultPart, HeaderMatch
 
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,4})?)%\Z")
-_SIZE = re.compile(r"([1-9][0-9]{0,11})(Ki|Mi)?\Z")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}):(.+)\Z")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")
 # A hundredth of a basis point: as fine as weights are.
 _WHOLE = 1_000_000
-_WANTED = "clauses such as delay=200ms 10%, abort=503, reset, bandwidth=64Ki, path=/api, header=x-a:b, leaf=NAME, by ;"
+_WANTED = "clauses such as delay=200ms 10%, abort=503, reset, path=/api, header=x-a:b, leaf=NAME, by ;"
 
 
 class FaultError(ValueTextError):
@@ -55,9 +54,7 @@ def _with(fault: Fault, clause: str) -> Fault:
             return replace(fault, delay=part)
         case "abort":
             return replace(fault, abort=part)
-        case "reset":
-            return replace(fault, reset=part)
-    return replace(fault, bandwidth=part)
+    return replace(fault, reset=part)
 
 
 def _share(word: str, clause: str) -> int:
@@ -79,14 +76,6 @@ def _abort(value: str, clause: str) -> int:
     if not re.match(r"[2-5][0-9][0-9]\Z", value):
         raise FaultError("bad status", clause[:80], "a status from 200 to 599")
     return int(value)
-
-
-def _bandwidth(value: str, clause: str) -> int:
-    """Bytes a second."""
-    found = _SIZE.match(value)
-    if found is None:
-        raise FaultError("bad bandwidth", clause[:80], "bytes a second such as 65536 or 64Ki")
-    return int(found[1]) * {"Ki": 1024, "Mi": 1024 * 1024}.get(found[2], 1)
 
 
 def _reset(value: str, clause: str) -> int:
@@ -120,5 +109,4 @@ _KINDS: dict[str, Callable[[str, str], int]] = {
     "delay": _delay,
     "abort": _abort,
     "reset": _reset,
-    "bandwidth": _bandwidth,
 }

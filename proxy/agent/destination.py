@@ -268,7 +268,6 @@ def _fault(split: pb.Split) -> FaultState:
         _fault_part(fault.delay) if fault.HasField("delay") else None,
         _fault_part(fault.abort) if fault.HasField("abort") else None,
         _fault_part(fault.reset) if fault.HasField("reset") else None,
-        _fault_part(fault.bandwidth) if fault.HasField("bandwidth") else None,
     )
 
 

@@ -1,10 +1,17 @@
-"""Faults on purpose: which requests they befall."""
+"""Faults on purpose: which requests they befall, and what becomes of those."""
 
+import asyncio
 import random
 
+import msgspec
+import pytest
+
+from milliroute.proxy.config import Codec
 from milliroute.proxy.faults import Faults
-from milliroute.proxy.state import FaultPartState, FaultState, MatchState
-from tests.proxy.tables import request
+from milliroute.proxy.state import AuthorityState, FaultPartState, FaultState, MatchState
+from tests.proxy.backends import Origin, named
+from tests.proxy.serving import BOTH_CODECS, get, on_loop, serving, until
+from tests.proxy.tables import leaves, request
 
 
 def faults(state: FaultState, seed: int = 1) -> Faults:
@@ -47,3 +54,61 @@ def test_proxies_begin_at_places_of_their_own() -> None:
         made = faults(state, seed)
         firsts.add(next(i for i in range(10) if made.draw(request(), "v1") is not None))
     assert len(firsts) > 5
+
+
+def faulty(ports: dict[str, list[int]], fault: FaultState) -> AuthorityState:
+    state = leaves(ports, 1)
+    (route,) = state.routes
+    return msgspec.structs.replace(
+        state, routes=[msgspec.structs.replace(route, split=msgspec.structs.replace(route.split, fault=fault))]
+    )
+
+
+@pytest.mark.parametrize("codec", BOTH_CODECS)
+@on_loop
+async def test_a_share_of_the_requests_is_refused_and_the_backend_never_asked(codec: Codec) -> None:
+    async with Origin(named("v1")) as origin:
+        state = faulty({"v1": [origin.port]}, FaultState(abort=FaultPartState(500_000, 418)))
+        async with serving(codec, state) as proxy:
+            client = await proxy.client()
+            statuses = [(await client.get()).status for _ in range(10)]
+            assert sorted(statuses) == [200] * 5 + [418] * 5
+            assert len(origin.asked) == 5
+
+
+@pytest.mark.parametrize("codec", BOTH_CODECS)
+@on_loop
+async def test_a_delay_comes_before_the_backend_is_asked(codec: Codec) -> None:
+    async with Origin(named("v1")) as origin:
+        state = faulty({"v1": [origin.port]}, FaultState(delay=FaultPartState(1_000_000, 50)))
+        async with serving(codec, state) as proxy:
+            client = await proxy.client()
+            started_s = asyncio.get_running_loop().time()
+            assert (await client.get()).body == b"v1"
+            assert asyncio.get_running_loop().time() - started_s >= 0.05
+
+
+@pytest.mark.parametrize("codec", BOTH_CODECS)
+@on_loop
+async def test_a_reset_breaks_the_clients_connection(codec: Codec) -> None:
+    async with Origin(named("v1")) as origin:
+        state = faulty({"v1": [origin.port]}, FaultState(reset=FaultPartState(1_000_000)))
+        async with serving(codec, state) as proxy:
+            client = await proxy.client()
+            await client.send(get("/"))
+            with pytest.raises(ConnectionError):
+                await client.reader.readexactly(1)
+            assert origin.asked == []
+
+
+@pytest.mark.parametrize("codec", BOTH_CODECS)
+@on_loop
+async def test_a_client_that_leaves_during_a_delay_leaves_nothing_behind(codec: Codec) -> None:
+    async with Origin(named("v1")) as origin:
+        state = faulty({"v1": [origin.port]}, FaultState(delay=FaultPartState(1_000_000, 60_000)))
+        async with serving(codec, state) as proxy:
+            client = await proxy.client()
+            await client.send(get("/"))
+            await until(lambda: bool(proxy.worker._context._deadlines))
+            client.reset()
+            await until(lambda: not proxy.worker._context._deadlines)

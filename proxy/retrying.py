@@ -94,6 +94,13 @@ class Retrying(Sending):
             return
         now, policy = monotonic(), self._split.policy
         self._judge(False, now)
+        # One that only ever hangs up has nothing pending and would look like the cheapest.
+        self._endpoint.load.observe(self._context.dialer.timeouts.connect_s, now)
+        if is_untouched and self._may_replay():
+            # Idempotent, and not one byte of an answer: safe elsewhere (RFC 9110 section 9.2.2).
+            self._count().is_replayed = True
+            if self._go_elsewhere(error, now):
+                return
         if policy is not None and policy.retries_failure(self.head.method, self._tries()) and self._may_retry(now):
             self._retry_after(error, now)
         else:

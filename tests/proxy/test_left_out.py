@@ -34,7 +34,8 @@ async def test_errors_and_resets_in_a_row_put_an_endpoint_out(codec: Codec, stat
         async with serving(codec, counting(state, replace(AT_ONCE, max_failures=3))) as proxy:
             client = await proxy.client()
             statuses = [(await client.get()).status for _ in range(40)]
-            assert statuses.count(200) == 37
+            # A GET whose connection ended before its answer is asked elsewhere, so of the resets nobody hears.
+            assert statuses.count(200) == (37 if status else 40)
             assert outs(proxy) == [bad.port]
 
 

@@ -206,11 +206,27 @@ async def test_tries_within_a_leaf_count_too(codec: Codec, quick: None) -> None:
 
 @on_loop
 async def test_connection_reset_before_the_response_is_a_502_to_the_policy(codec: Codec) -> None:
-    async with answering(0) as bad, answering(200) as good, serving(codec, trying(to(bad, good), ON_502)) as proxy:
-        assert await statuses(await proxy.client(), 20) == {200}
+    policy = replace(ON_502, retry_methods=["POST"])
+    async with answering(0) as bad, answering(200) as good, serving(codec, trying(to(bad, good), policy)) as proxy:
+        client = await proxy.client()
+        for _ in range(20):
+            await client.send(post(b"x"))
+            assert (await client.reply()).status == 200
         await proxy.counted()
         errors = {key.error: count for key, count in proxy.totals("v1").responses.items() if key.error}
         assert errors == {"i/o": len(bad.asked)}
+        assert bad.asked
+
+
+@on_loop
+async def test_get_without_a_byte_of_an_answer_is_asked_once_elsewhere_without_any_policy(codec: Codec) -> None:
+    async with answering(0) as bad, answering(0) as worse, answering(200) as good:
+        async with serving(codec, leaves({"v1": [bad.port], "v2": [good.port]}, 1, 1)) as proxy:
+            assert await statuses(await proxy.client(), 10) == {200}
+        async with serving(codec, to(bad, worse)) as proxy:
+            asked = len(bad.asked) + len(worse.asked)
+            assert (await (await proxy.client()).get()).status == 502
+            assert len(bad.asked) + len(worse.asked) == asked + 2
 
 
 @on_loop

@@ -1,7 +1,6 @@
 """The destination protocol, read on either side, and the two admin ports."""
 
 import asyncio
-import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
@@ -163,9 +162,6 @@ def _asks() -> list[bytes]:
     post = b"POST /order HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello"
     return [get, post, get.replace(b"GET", b"HEAD"), get.replace(b"/live", b"/big?x"), get * 2, get.replace(b"\r", b"")]
 
-
-# A bug in a page is logged by the servers and would fill the terminal of a long run.
-logging.getLogger("milliroute").setLevel(logging.CRITICAL)
 
 TARGETS = (
     Target("destination", _responses, _response, (b"\x08", b"\x12\x05", b"\xff\xff\xff\xff\x0f")),

@@ -113,13 +113,15 @@ async def test_silent_backend_is_pinged_once_in_a_while_and_kept(codec: Codec, m
         client = await h2_client(proxy)
         stream_id = client.request()
         await until(lambda: bool(backend.visits) and backend.visits[0].all(PingReceived) != [])
-        pool = h2_pools(proxy)[0]
-        heard_s = pool._connections[0].heard_s
+        connection = h2_pools(proxy)[0]._connections[0]
+        # Its answer is here too, or the sweeps below would take it for dead.
+        await until(lambda: connection.heard_s > connection._ping_s)
+        heard_s = connection.heard_s
         for sweep in range(1, 100):
-            pool._connections[0].sweep(heard_s + sweep)
+            connection.sweep(heard_s + sweep)
         await until(lambda: streams_upstream(proxy) == 1)
         monkeypatch.setattr(upstream_h2, "PING_INTERVAL_S", 50.0)
-        pool._connections[0].sweep(heard_s + 100)
+        connection.sweep(heard_s + 100)
         await until(lambda: len(backend.visits[0].all(PingReceived)) == 2)
         client.reset(stream_id, CANCEL)
 

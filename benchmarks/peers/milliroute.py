@@ -40,6 +40,11 @@ class Milliroute:
 
     name = "milliroute"
     splits = True
+    proxy_flags: tuple[str, ...] = ()
+
+    def manifest(self) -> str:
+        """What the control service reads."""
+        return SPLIT
 
     def find(self) -> str | None:
         named = os.environ.get("BENCH_MILLIROUTE")
@@ -53,11 +58,15 @@ class Milliroute:
         return first_line([program, "version"]) or "unknown"
 
     def start(self, program: str, lab: Lab) -> Running:
-        control = Process(control_command(program, lab), lab.folder, "control", lab.cores.load)
+        manifest = lab.folder / "split.yaml"
+        manifest.write_text(self.manifest())
+        control = Process(control_command(program, lab, manifest), lab.folder, "control", lab.cores.load)
         started = [control]
         try:
             grpc_port = int(control.wait_for_line(r"listening grpc \S+:(\d+)", control.log)[1])
-            proxy = Process(proxy_command(program, grpc_port), lab.folder, "proxy", lab.cores.proxy)
+            proxy = Process(
+                [*proxy_command(program, grpc_port), *self.proxy_flags], lab.folder, "proxy", lab.cores.proxy
+            )
             started.append(proxy)
             port = int(proxy.wait_for_line(r"listening proxy \S+?:(\d+)=apex$", proxy.log)[1])
             h2_port = int(proxy.wait_for_line(r"listening proxy \S+?:(\d+)=apex-h2$", proxy.log)[1])
@@ -69,17 +78,15 @@ class Milliroute:
         return Running(two_ports(port, h2_port), (proxy,), (control, proxy))
 
 
-def control_command(program: str, lab: Lab) -> list[str]:
-    """`milliroute control` over a split file in the lab's folder, which is written here."""
-    path = lab.folder / "split.yaml"
-    path.write_text(SPLIT)
+def control_command(program: str, lab: Lab, manifest: Path) -> list[str]:
+    """`milliroute control` over this file."""
     backends = {
         "stable": lab.h1.stable_port, "canary": lab.h1.canary_port,
         "stable-h2": lab.h2.stable_port, "canary-h2": lab.h2.canary_port,
     }  # fmt: skip
     named = [word for name, port in backends.items() for word in ("--backend", f"{name}=127.0.0.1:{port}")]
     listen = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
-    return [program, "control", "-f", str(path), *named, *listen]
+    return [program, "control", "-f", str(manifest), *named, *listen]
 
 
 def proxy_command(program: str, grpc_port: int) -> list[str]:

@@ -50,7 +50,7 @@ def program(folder: Path, text: str) -> str:
 
 def test_names_are_unique_and_everyone_says_how_to_install_it() -> None:
     assert [peer.name for peer in peers.ALL] == [
-        "milliroute", "envoy", "haproxy", "nginx", "grpc-aio", "splice", "direct",
+        "milliroute", "guarded", "envoy", "haproxy", "nginx", "grpc-aio", "splice", "direct",
     ]  # fmt: skip
     assert all(peer.how_to_install() for peer in peers.ALL)
 

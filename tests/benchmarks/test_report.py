@@ -10,6 +10,7 @@ from benchmarks.scenario import SCENARIOS, Scenario
 from benchmarks.scenario_h2 import H2_SCENARIOS, H2Scenario
 from benchmarks.summary import Sample
 
+NGINX = next(peer for peer in peers.ALL if peer.name == "nginx")
 H1_ONLY = peers.Running({"h1": 1}, (), ())
 PLAN = Plan(peers.ALL, SCENARIOS[:1], rounds=2, requests=1000)
 RIGHT = {"stable": 900, "canary": 100}
@@ -37,8 +38,8 @@ def verdicts(scenario: AnyScenario, **cpu_us: float) -> list[bool | None]:
 
 
 def test_bar_over_http_1_is_met_at_four_fifths_of_envoy_and_missed_above() -> None:
-    assert verdicts(SCENARIOS[0], milliroute=40.0, envoy=50.0) == [True]
-    assert verdicts(SCENARIOS[0], milliroute=40.1, envoy=50.0) == [False]
+    assert verdicts(SCENARIOS[0], milliroute=40.0, envoy=50.0)[0] is True
+    assert verdicts(SCENARIOS[0], milliroute=40.1, envoy=50.0)[0] is False
 
 
 @pytest.mark.parametrize("scenario", H2_SCENARIOS, ids=lambda scenario: scenario.name)
@@ -48,13 +49,19 @@ def test_bar_over_http_2_is_met_at_nine_tenths_of_envoy_and_missed_above(scenari
 
 
 def test_grpc_scenarios_have_a_bar_against_grpc_aio_as_well() -> None:
-    assert verdicts(UNARY, milliroute=35.0, envoy=50.0, grpc_aio=100.0) == [True, True]
-    assert verdicts(UNARY, milliroute=35.1, envoy=50.0, grpc_aio=100.0) == [True, False]
+    assert verdicts(UNARY, milliroute=35.0, envoy=50.0, grpc_aio=100.0)[:2] == [True, True]
+    assert verdicts(UNARY, milliroute=35.1, envoy=50.0, grpc_aio=100.0)[:2] == [True, False]
+
+
+def test_bar_of_what_protects_is_met_at_a_tenth_more_and_missed_above() -> None:
+    assert verdicts(SCENARIOS[0], milliroute=20.0, guarded=22.0, envoy=50.0) == [True, True, True]
+    assert verdicts(SCENARIOS[0], milliroute=20.0, guarded=22.1, envoy=50.0) == [True, False, True]
+    assert verdicts(SCENARIOS[0], milliroute=20.0, guarded=40.1, envoy=50.0) == [True, False, False]
 
 
 def test_bar_is_not_judged_without_its_reference() -> None:
-    assert verdicts(SCENARIOS[0], milliroute=30.0) == [None]
-    assert verdicts(UNARY, milliroute=30.0, envoy=50.0) == [True, None]
+    assert verdicts(SCENARIOS[0], milliroute=30.0) == [None] * 3
+    assert verdicts(UNARY, milliroute=30.0, envoy=50.0) == [True, None, None]
 
 
 def test_peer_that_does_not_speak_a_scenario_is_shown_as_such() -> None:
@@ -84,7 +91,7 @@ def test_document_is_strict_json_and_holds_every_sample() -> None:
 
 
 def test_scenario_goes_to_those_who_speak_it_only() -> None:
-    entrants = [Entrant(peers.ALL[0], peers.Running({"h1": 1, "h2": 2}, (), ())), Entrant(peers.ALL[3], H1_ONLY)]
+    entrants = [Entrant(peers.ALL[0], peers.Running({"h1": 1, "h2": 2}, (), ())), Entrant(NGINX, H1_ONLY)]
     order = [(one.name, entrant.peer.name) for _, one, entrant in turns(1, [SCENARIOS[0], *H2_SCENARIOS[:1]], entrants)]
     assert order == [("get", "milliroute"), ("get", "nginx"), ("h2-16", "milliroute")]
 
@@ -94,9 +101,9 @@ def test_every_round_asks_everyone_and_begins_with_another() -> None:
     order = [(number, entrant.peer.name) for number, _, entrant in turns(2, SCENARIOS[:1], entrants)]
     assert order == [
         (0, "milliroute"),
+        (0, "guarded"),
         (0, "envoy"),
-        (0, "haproxy"),
+        (1, "guarded"),
         (1, "envoy"),
-        (1, "haproxy"),
         (1, "milliroute"),
     ]

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install run test lint types check bench fuzz chaos soak proto clean
+.PHONY: install run test lint types check bench fuzz chaos soak image image-test proto clean
 
 install: $(VENV)/.installed
 
@@ -39,6 +39,14 @@ chaos: $(VENV)/.dev
 MINUTES ?= 30
 soak: $(VENV)/.dev
 	$(BIN)/python -m tests.chaos.soak $(MINUTES)
+
+# Root, debootstrap; no container engine. docs/kubernetes.md
+IMAGE ?= build/image
+image:
+	deploy/image/build $(IMAGE)
+
+image-test: $(VENV)/.dev image
+	MILLIROUTE_IMAGE=$(abspath $(IMAGE)) $(BIN)/python -m pytest tests/image
 
 # Made with the oldest version that works (grpcio-tools 1.51.1), so that users are not pinned to a new protobuf.
 proto: .typing/milliroute

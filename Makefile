@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install run test lint types check bench fuzz chaos soak image image-test proto clean
+.PHONY: install run test lint types check bench fuzz chaos soak netns image image-test proto clean
 
 install: $(VENV)/.installed
 
@@ -46,7 +46,11 @@ image:
 	deploy/image/build $(IMAGE)
 
 image-test: $(VENV)/.dev image
-	MILLIROUTE_IMAGE=$(abspath $(IMAGE)) $(BIN)/python -m pytest tests/image
+	MILLIROUTE_IMAGE_FOLDER=$(abspath $(IMAGE)) $(BIN)/python -m pytest tests/image
+
+# docs/sidecar.md. As root, with iproute2, iptables, util-linux and curl: pods are network namespaces.
+netns: $(VENV)/.dev
+	NETNS_TESTS=1 $(BIN)/python -m pytest tests/netns -rs
 
 # Made with the oldest version that works (grpcio-tools 1.51.1), so that users are not pinned to a new protobuf.
 proto: .typing/milliroute

@@ -7,7 +7,7 @@ default. Pods are not known here, so a Server finds its Services by their select
 The rule not to break: what is missing or unresolved lets nobody in.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from milliroute.control import names
 from milliroute.control.index import Index
@@ -37,13 +37,16 @@ from milliroute.control.views import (
 ANYBODY = ("*",)
 
 
-def guards(index: Index, host: str, namespace: str, port: int | None, leaves: Iterable[str]) -> tuple[GuardView, ...]:
-    """`host`: the authority without its port; `namespace`: whose it is; `leaves`: keys of Services."""
+def guards(
+    index: Index, host: str, namespace: str, port: int | None, leaves: Iterable[tuple[str, int | None]]
+) -> tuple[GuardView, ...]:
+    """`host`: the authority without its port; `namespace`: whose it is; `leaves`: keys of Services, and their ports."""
     own = list(_of_service(index, host, namespace, port))
     found, is_open = list(own), False
-    for key in dict.fromkeys(leaves):
+    for key, leaf_port in dict.fromkeys(leaves):
         service = index.services.get(key)
-        theirs = list(_of_service(index, key, service.namespace, port)) if service and key != host else own
+        is_other = (key, leaf_port) != (host, port)
+        theirs = list(_of_service(index, key, service.namespace, leaf_port)) if service and is_other else own
         found += theirs
         is_open = is_open or not theirs
     if is_open and not own:
@@ -51,12 +54,48 @@ def guards(index: Index, host: str, namespace: str, port: int | None, leaves: It
     return tuple(dict.fromkeys(found))
 
 
+def of_services(index: Index, places: Iterable[tuple[str, int]]) -> tuple[GuardView, ...]:
+    """Before the pods that stand behind all of these Services, at these ports of theirs (0: any)."""
+    found = [
+        guard for key, port in places for guard in _of_service(index, key, index.services[key].namespace, port or None)
+    ]
+    return tuple(dict.fromkeys(found or _default(index)))
+
+
+def of_pod(
+    index: Index, namespace: str, labels: Mapping[str, str], port: int, places: Sequence[tuple[str, int]]
+) -> tuple[GuardView, ...]:
+    """Before one pod itself, at a port of its own: by its labels, and by the Services behind which it stands."""
+    found = [_server_guard(index, server) for server in _of_labels(index, namespace, labels, port)]
+    found += [guard for key, number in places for guard in _of_service(index, key, namespace, number or None)]
+    return tuple(dict.fromkeys(found or _default(index)))
+
+
+def servers_of_pod(
+    index: Index, namespace: str, labels: Mapping[str, str], port: int, places: Sequence[tuple[str, int]]
+) -> Iterator[Server]:
+    """Those that guard it, as above; one may come twice."""
+    yield from _of_labels(index, namespace, labels, port)
+    for key, number in places:
+        yield from servers(index, key, namespace, number or None)
+
+
+def _of_labels(index: Index, namespace: str, labels: Mapping[str, str], port: int) -> Iterator[Server]:
+    for server in index.policies.servers.get(namespace, ()):
+        if not server.service and server.port == port and set(server.pod_labels) <= set(labels.items()):
+            yield server
+
+
+def pod_ports(index: Index, key: str, declared: ServicePort) -> set[int | str]:
+    return _pod_ports(index, key, index.services[key], declared)
+
+
 def warnings(index: Index) -> Iterator[str]:
     """What an operator should know: policies that point at nothing."""
     policies = index.policies
-    servers = [server for several in policies.servers.values() for server in several]
-    known = {Reference("Server", server.namespace, server.name) for server in servers}
-    for server in servers:
+    all_servers = [server for several in policies.servers.values() for server in several]
+    known = {Reference("Server", server.namespace, server.name) for server in all_servers}
+    for server in all_servers:
         title = f"Server {server.namespace}/{server.name}"
         if not any(_selects(index, server, key, server.namespace) for key in _keys(index, server)):
             yield f"{title} guards no Service ({server.origin.short})"
@@ -68,17 +107,38 @@ def warnings(index: Index) -> Iterator[str]:
             if target.kind == "Server" and target not in known:
                 yield f"{_title(policy)}: no Server {target.namespace}/{target.name} ({policy.origin.short})"
             yield from _unresolved(index, policy)
+    for target, limits in policies.rate_limits.items():
+        if target not in known:
+            where = f"HTTPLocalRateLimitPolicy {target.namespace}/{limits[0].name}"
+            yield f"{where}: no Server {target.namespace}/{target.name} ({limits[0].origin.short})"
     for key, targets in policies.targets.items():
         if key not in index.services and key not in index.splits:
             yield f"{_titled(targets[0])}: no Service {key} ({targets[0].origin.short})"
         yield from (f"{_titled(t)}: {key} is not of its namespace" for t in targets if not _is_own(index, t, key))
 
 
-def _of_service(index: Index, key: str, namespace: str, port: int | None) -> Iterator[GuardView]:
-    """Of one Service or host name, by itself."""
+def servers(index: Index, key: str, namespace: str, port: int | None) -> Iterator[Server]:
+    """Those that guard a Service or host name by itself."""
     for server in index.policies.servers.get(namespace, ()):
         if _selects(index, server, key, namespace) and _is_of_port(index, server, key, port):
-            yield _server_guard(index, server)
+            yield server
+
+
+def identities(index: Index, accounts: Sequence[Reference]) -> Iterator[str]:
+    """The names in certificates of ServiceAccounts, and of all those of Namespaces; in both spellings: Linkerd's DNS
+    names, and the SPIFFE ids of others."""
+    domain = index.policies.defaults.trust_domain
+    for account in accounts:
+        who = account.namespace if account.kind == "Namespace" else f"{account.name}.{account.namespace}"
+        prefix = "*." if account.kind == "Namespace" else ""
+        yield f"{prefix}{who}.serviceaccount.identity.linkerd.{domain}"
+        name = "*" if account.kind == "Namespace" else account.name
+        yield f"spiffe://{domain}/ns/{account.namespace}/sa/{name}"
+
+
+def _of_service(index: Index, key: str, namespace: str, port: int | None) -> Iterator[GuardView]:
+    for server in servers(index, key, namespace, port):
+        yield _server_guard(index, server)
     targets = [
         t for t in index.policies.targets.get(key, ()) if t.namespace == namespace and t.port in (0, port or t.port)
     ]
@@ -167,29 +227,18 @@ def _policy_view(index: Index, policy: AuthorizationPolicy) -> AuthorizationView
 def _authentication(index: Index, reference: Reference) -> AuthenticationView:
     name = f"{reference.namespace}/{reference.name}"
     if reference.kind == "ServiceAccount":
-        return AuthenticationView(name, identities=tuple(_identities(index, [reference])))
+        return AuthenticationView(name, identities=tuple(identities(index, [reference])))
     match index.policies.authentications.get(reference):
         case NetworkAuthentication() as found:
             return AuthenticationView(name, networks=found.networks)
         case MeshTLSAuthentication() as found:
-            return AuthenticationView(name, identities=(*found.identities, *_identities(index, found.accounts)))
+            return AuthenticationView(name, identities=(*found.identities, *identities(index, found.accounts)))
     return AuthenticationView(name)
-
-
-def _identities(index: Index, accounts: Sequence[Reference]) -> Iterator[str]:
-    """In both spellings: Linkerd's DNS names, and the SPIFFE ids of others."""
-    domain = index.policies.defaults.trust_domain
-    for account in accounts:
-        who = account.namespace if account.kind == "Namespace" else f"{account.name}.{account.namespace}"
-        prefix = "*." if account.kind == "Namespace" else ""
-        yield f"{prefix}{who}.serviceaccount.identity.linkerd.{domain}"
-        name = "*" if account.kind == "Namespace" else account.name
-        yield f"spiffe://{domain}/ns/{account.namespace}/sa/{name}"
 
 
 def _target_views(index: Index, target: TrafficTarget) -> Iterator[AuthorizationView]:
     name = f"{target.namespace}/{target.name}"
-    sources = (AuthenticationView("sources", identities=tuple(_identities(index, target.sources))),)
+    sources = (AuthenticationView("sources", identities=tuple(identities(index, target.sources))),)
     if not target.rules:
         yield AuthorizationView(name, sources)
     if TargetRule() in target.rules:

@@ -46,8 +46,8 @@ class AdminServer:
         self._open = 0
         self._server: asyncio.Server | None = None
 
-    async def start(self, address: Address) -> Address:
-        """Listen; returns the address with the port that was taken. Raises ControlError."""
+    async def start(self, address: Address, flag: str = "control-admin") -> Address:
+        """Listen; returns the address with the port that was taken. Raises ControlError, which names the flag."""
         try:
             self._server = await asyncio.start_server(
                 self._serve, address.host, address.port, limit=MAX_HEAD_BYTES, reuse_address=True
@@ -55,7 +55,7 @@ class AdminServer:
         except OSError as error:
             # asyncio puts a sentence of its own into strerror.
             reason = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
-            raise errors.ControlError(f"cannot listen on {address} (control-admin): {reason}") from error
+            raise errors.ControlError(f"cannot listen on {address} ({flag}): {reason}") from error
         return Address(address.host, self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:

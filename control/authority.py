@@ -9,7 +9,7 @@ The one rule: ports are a client's to write, so a name has at most as many views
 
 from collections.abc import Mapping
 
-from milliroute.control import access, endpoints, names
+from milliroute.control import access, attachment, endpoints, limits, names, pods, routeviews
 from milliroute.control.index import Index, title
 from milliroute.control.model import Match, Sticky, TrafficPolicy, TrafficSplit
 from milliroute.control.quantity import MICRO
@@ -39,8 +39,26 @@ def key_of(index: Index, authority: str, namespace: str) -> str:
     return host
 
 
+def dialled_key(index: Index, authority: str, namespace: str) -> str:
+    """The same of what a sidecar's app dialled: of an address the Service whose ClusterIP it is, else the pod that has
+    it. Of what is no address as above. Raises AuthorityError."""
+    key = names.canonical(authority, namespace)
+    host, port = names.split_port(key)
+    address = names.address(host)
+    service = index.addresses.service_at(address) if address else None
+    ports = _ports(index, service) if service is not None else frozenset()
+    if service is None or (ports and port not in (None, *ports)):
+        return f"{pods.DIALLED}{key}" if address else key_of(index, authority, namespace)
+    return f"{service}:{port}" if ports and port is not None else service
+
+
 def compose(index: Index, ramps: Mapping[str, Ramp], key: str) -> AuthorityView | None:
     """The view of a canonical key; None when it is unknown."""
+    if key.startswith(pods.INBOUND):
+        return pods.inbound(index, key)
+    if key.startswith(pods.DIALLED):
+        return pods.dialled(index, key)
+    client, key = attachment.unscoped(key)
     host, port = names.split_port(key)
     service, split = index.services.get(host), index.splits.get(host)
     if service is None and split is None:
@@ -53,17 +71,24 @@ def compose(index: Index, ramps: Mapping[str, Ramp], key: str) -> AuthorityView 
     namespace = service.namespace if service else split.namespace if split else ""
     table = _Backends(index, namespace, port)
     routes = [] if split is None else _split_routes(index, split, ramps.get(host), table)
-    if not routes or routes[-1].matches:
+    attached = attachment.in_force(index, host, port, client)
+    if attached:
+        routes = routeviews.route_views(index, host, attached, _policy(index, host), table)
+    # Behind Gateway API routes, too: they are about HTTP, and the other connections go where they went before.
+    if attached or not routes or routes[-1].matches:
         routes.append(_own_route(index, host, split, table))
     warnings = [*(split_warnings(index, split) if split else ()), *table.warnings, *_conflicts(index, host)]
     reached = [
-        table.keys[weight.backend] for route in routes for weight in route.split.weights if _may_be_sent(route, weight)
+        table.places[weight.backend]
+        for route in routes
+        for weight in route.split.weights
+        if _may_be_sent(route, weight)
     ]
     return AuthorityView(
         name=service.name if service else _short(host, namespace),
         namespace=namespace,
         backends=tuple(table.views),
-        routes=tuple(routes),
+        routes=limits.limited(index, host, namespace, port, routes),
         warnings=tuple(dict.fromkeys(warnings)),
         access=access.guards(index, host, namespace, port, reached),
     )
@@ -93,21 +118,36 @@ class _Backends:
 
     def __init__(self, index: Index, namespace: str, port: int | None) -> None:
         self.views: list[BackendView] = []
-        self.keys: list[str] = []  # of the views
+        self.places: list[tuple[str, int | None]] = []  # of the views: the Service's key, and the port
         self.warnings: list[str] = []
         self.index = index
         self._namespace = namespace
         self._port = port
-        self._positions: dict[str, int] = {}
+        self._positions: dict[tuple[str, int | None, bool], int] = {}
 
-    def position(self, key: str) -> int:
-        found = self._positions.get(key)
+    def position(self, key: str, port: int = 0) -> int:
+        """`port` 0: the one that was asked for."""
+        place = (key, port or self._port)
+        found = self._positions.get((*place, True))
         if found is None:
-            view, warning = endpoints.backend(self.index, key, self._namespace, self._port)
-            found = self._positions[key] = len(self.views)
-            self.views.append(view)
-            self.keys.append(key)
+            view, warning = endpoints.backend(self.index, key, self._namespace, place[1])
+            found = self._add(view, place, is_reached=True)
             self.warnings += [warning] if warning else []
+        return found
+
+    def refused(self, key: str, namespace: str, port: int) -> int:
+        """A name without endpoints, whatever stands behind it."""
+        place = (key, port or self._port)
+        found = self._positions.get((*place, False))
+        if found is not None:
+            return found
+        view = BackendView(key.partition(".")[0], namespace, place[1] or 0, is_missing=True)
+        return self._add(view, place, is_reached=False)
+
+    def _add(self, view: BackendView, place: tuple[str, int | None], *, is_reached: bool) -> int:
+        found = self._positions[*place, is_reached] = len(self.views)
+        self.views.append(view)
+        self.places.append(place)
         return found
 
 
@@ -159,7 +199,7 @@ def _split_view(split: TrafficSplit, ramp: Ramp | None, table: _Backends) -> Spl
 
 def _may_be_sent(route: RouteView, weight: WeightView) -> bool:
     """Whether requests may go to this leaf; along a ramp also to those it leads away from."""
-    return weight.micro > 0 or route.split.ramp is not None
+    return (weight.micro > 0 or route.split.ramp is not None) and not weight.status
 
 
 def _policy(index: Index, host: str) -> TrafficPolicy | None:

@@ -6,6 +6,7 @@ line, so a state is reported once, however often the files are read.
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from milliroute.control import routestatus
 from milliroute.control.model import InForce, SourceStatus
 from milliroute.control.snapshot import Snapshot, SplitReport
 
@@ -14,6 +15,8 @@ _IN_FORCE: Mapping[InForce, str] = {
     "nothing": "nothing of it is in force: it has no good version yet",
     "rest": "the rest of it is in force",
 }
+# Of a kind in a cluster: what became of it.
+_SERVED = {("ok", "absent"): "not served any more", ("absent", "ok"): "served now"}
 
 
 def split_lines(old: Sequence[SplitReport], new: Sequence[SplitReport]) -> Iterator[str]:
@@ -37,7 +40,14 @@ def warning_lines(old: Snapshot | None, new: Snapshot) -> Iterator[str]:
         for text in problem.warnings:
             if (problem.split, text) not in before:
                 yield f"split {problem.split}: {text}"
+    known = set(_route_warnings(old)) if old else set()
+    yield from (text for text in _route_warnings(new) if text not in known)
     yield from (text for text in new.access_warnings if old is None or text not in old.access_warnings)
+
+
+def _route_warnings(snapshot: Snapshot) -> Iterator[str]:
+    for status in snapshot.routes:
+        yield from routestatus.warnings(status)
 
 
 def source_lines(old: Sequence[SourceStatus], new: Sequence[SourceStatus]) -> Iterator[tuple[bool, str]]:
@@ -49,10 +59,12 @@ def source_lines(old: Sequence[SourceStatus], new: Sequence[SourceStatus]) -> It
         for error in source.errors:
             if error not in known:
                 yield True, error
-        if source.in_force != "newest" and not (previous and previous.in_force == source.in_force):
+        if source.state == "broken" and not (previous and previous.in_force == source.in_force):
             yield True, f"{source.path}: broken, {_IN_FORCE[source.in_force]}"
         if source.state == "ok" and previous and previous.state == "broken":
             yield False, f"{source.path}: recovered"
+        if previous and (previous.state, source.state) in _SERVED:
+            yield False, f"{source.path}: {_SERVED[previous.state, source.state]}"
 
 
 def _meaning(split: SplitReport) -> object:

@@ -42,8 +42,19 @@ class StreamSecurity:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterAccess:
+    """How to reach a cluster: a kubeconfig and one of its contexts ("": the pod's own, else as kubectl finds them), and
+    the namespace that is looked at ("": all)."""
+
+    kubeconfig: str = ""
+    context: str = ""
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ControlConfig:
-    """`listen` is HOST:PORT or unix:PATH; `admin` is HOST:PORT; `backends` are texts NAME=HOST:PORT,..."""
+    """`listen` is HOST:PORT or unix:PATH; `admin` is HOST:PORT; `backends` are texts NAME=HOST:PORT,...; `cluster` is
+    None without --kubernetes."""
 
     files: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
@@ -51,6 +62,7 @@ class ControlConfig:
     admin: str = DEFAULT_ADMIN
     access: AccessDefaults = AccessDefaults()  # noqa: RUF009  # a frozen value
     security: StreamSecurity = StreamSecurity()
+    cluster: ClusterAccess | None = None
 
 
 def check_security(security: StreamSecurity, listen: str) -> None:

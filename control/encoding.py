@@ -5,19 +5,23 @@ is no decision here; anything that needs one belongs to `snapshot`.
 """
 
 from milliroute.control.api import destination_pb2 as pb
+from milliroute.control.gateway import Filters, HeaderChange, PathChange, Redirect
 from milliroute.control.hub import Stamp
-from milliroute.control.model import FailureAccrual, Fault, FaultPart, HealthCheck, TrafficPolicy
+from milliroute.control.model import FailureAccrual, Fault, FaultPart, HealthCheck, Rate, TrafficPolicy
 from milliroute.control.views import (
     AuthorityView,
     AuthorizationView,
     BackendView,
     EndpointView,
     GuardView,
+    HeaderMatchView,
     MatchView,
     RampView,
+    RateLimitView,
     RouteView,
     SplitView,
     StickyView,
+    WeightView,
 )
 
 
@@ -117,6 +121,8 @@ def _fault(fault: Fault) -> pb.Fault:
         delay=_fault_part(fault.delay),
         abort=_fault_part(fault.abort),
         reset=_fault_part(fault.reset),
+        bandwidth=_fault_part(fault.bandwidth),
+        text=fault.text,
     )
 
 
@@ -142,18 +148,85 @@ def _endpoint(view: EndpointView) -> pb.Endpoint:
 
 
 def _route(view: RouteView) -> pb.Route:
-    return pb.Route(matches=[_match(match) for match in view.matches], split=_split(view.split))
+    return pb.Route(
+        matches=[_match(match) for match in view.matches],
+        split=_split(view.split),
+        rate_limits=[_rate_limit(limit) for limit in view.rate_limits],
+        name=view.name,
+        filters=_filters(view.filters) if view.filters else None,
+        redirect=_redirect(view.redirect) if view.redirect else None,
+        status=view.status,
+        grpc_status=view.grpc_status,
+    )
+
+
+def _rate_limit(view: RateLimitView) -> pb.RateLimit:
+    return pb.RateLimit(
+        name=view.name,
+        text=view.text,
+        total=_rate(view.total) if view.total else None,
+        client=_rate(view.client) if view.client else None,
+        overrides=[pb.RateOverride(identities=who, rate=_rate(rate)) for who, rate in view.overrides],
+    )
+
+
+def _rate(rate: Rate) -> pb.Rate:
+    return pb.Rate(requests=rate.requests, period_ms=rate.period_ms, burst=rate.burst)
 
 
 def _match(view: MatchView) -> pb.Match:
-    headers = [pb.HeaderMatch(name=header.name, regex=header.regex) for header in view.headers]
-    return pb.Match(path_regex=view.path_regex, methods=view.methods, headers=headers)
+    return pb.Match(
+        path_regex=view.path_regex,
+        methods=view.methods,
+        headers=[_header_match(header) for header in view.headers],
+        path_exact=view.path_exact,
+        path_prefix=view.path_prefix,
+        path_full_regex=view.path_full_regex,
+        query=[_header_match(one) for one in view.query],
+    )
+
+
+def _header_match(view: HeaderMatchView) -> pb.HeaderMatch:
+    return pb.HeaderMatch(name=view.name, regex=view.regex, exact=view.exact)
+
+
+def _filters(filters: Filters) -> pb.Filters:
+    rewrite = filters.rewrite
+    return pb.Filters(
+        request=_header_change(filters.request) if filters.request else None,
+        response=_header_change(filters.response) if filters.response else None,
+        rewrite=pb.Rewrite(hostname=rewrite.hostname, path=_path_change(rewrite.path)) if rewrite else None,
+    )
+
+
+def _header_change(change: HeaderChange) -> pb.HeaderChange:
+    return pb.HeaderChange(
+        set=[pb.Header(name=name, value=value) for name, value in change.set],
+        add=[pb.Header(name=name, value=value) for name, value in change.add],
+        remove=change.remove,
+    )
+
+
+def _path_change(change: PathChange | None) -> pb.PathChange | None:
+    if change is None:
+        return None
+    return pb.PathChange(path=change.path, is_prefix=change.is_prefix, matched=change.matched)
+
+
+def _redirect(redirect: Redirect) -> pb.Redirect:
+    return pb.Redirect(
+        scheme=redirect.scheme,
+        hostname=redirect.hostname,
+        port=redirect.port,
+        path=_path_change(redirect.path),
+        status=redirect.status,
+    )
 
 
 def _split(view: SplitView) -> pb.Split:
     return pb.Split(
         name=view.name,
-        weights=[pb.Weight(backend=weight.backend, micro=weight.micro, text=weight.text) for weight in view.weights],
+        weights=[_weight(weight) for weight in view.weights],
         ramp=_ramp(view.ramp) if view.ramp else None,
         sticky=_sticky(view.sticky) if view.sticky else None,
         strict_empty_leaf=view.strict_empty_leaf,
@@ -162,6 +235,16 @@ def _split(view: SplitView) -> pb.Split:
         apex=view.apex,
         policy=_policy(view.policy) if view.policy else None,
         fault=_fault(view.fault) if view.fault else None,
+    )
+
+
+def _weight(view: WeightView) -> pb.Weight:
+    return pb.Weight(
+        backend=view.backend,
+        micro=view.micro,
+        text=view.text,
+        filters=_filters(view.filters) if view.filters else None,
+        status=view.status,
     )
 
 

@@ -91,9 +91,9 @@ def _endpoints(index: Index, key: str, service: Service, chosen: ServicePort) ->
         yield EndpointView(service.external_name, _number(chosen) or HTTP_PORT)
         return
     for one in index.slices.get(key, ()):
-        slice_port = _slice_port(one, service, chosen)
+        number = slice_port(one, service, chosen)
         for endpoint in one.endpoints:
-            yield from _addresses(endpoint, endpoint.port or slice_port)
+            yield from _addresses(endpoint, endpoint.port or number)
 
 
 def _addresses(endpoint: SliceEndpoint, port: int) -> Iterator[EndpointView]:
@@ -107,7 +107,7 @@ def _number(chosen: ServicePort) -> int:
     return (chosen.target_port or chosen.port) if isinstance(chosen.target_port, int) else 0
 
 
-def _slice_port(one: EndpointSlice, service: Service, chosen: ServicePort) -> int:
+def slice_port(one: EndpointSlice, service: Service, chosen: ServicePort) -> int:
     """The endpoints' port number in this slice, 0 when it does not serve the port."""
     if not service.ports and len(one.ports) == 1:
         return one.ports[0].port or chosen.port or HTTP_PORT

@@ -21,6 +21,11 @@ class ConfigError(ControlError):
     """A flag, an argument or an environment value is wrong."""
 
 
+def missing_extra(flag: str, error: ImportError) -> ConfigError:
+    """For a library that only some flags need."""
+    return ConfigError(f"{flag}: {error.name} is not installed, want pip install 'milliroute[kubernetes]'")
+
+
 class AuthorityError(ControlError):
     """A text is no authority: empty, with blanks, with a bad port, too long."""
 

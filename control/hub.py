@@ -8,7 +8,7 @@ The one rule: version numbers of a key only rise. A key takes the version of the
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,8 +24,11 @@ class State(Protocol):
 
     version: int
     is_partial: bool
+    consumers: Mapping[str, frozenset[str]]  # equal while no name means another key by its client's namespace
 
     def key_of(self, asked: str, namespace: str) -> str: ...
+
+    def dialled_key(self, asked: str, namespace: str) -> str: ...
 
     def view(self, key: str) -> AuthorityView | None: ...
 
@@ -165,6 +168,7 @@ class Hub:
 
     def publish(self, snapshot: State) -> int:
         """Make `snapshot` the current one and hand every changed key to its watchers; returns how many changed."""
+        is_moved = snapshot.consumers != self._snapshot.consumers
         self._snapshot = snapshot
         changed = 0
         for key, topic in self._topics.items():
@@ -176,7 +180,7 @@ class Hub:
             topic.publication = self._publication(key, view)
             self.replaced_total += sum(watcher._put(topic.publication) for watcher in topic.watchers)
         for watcher in self._watchers:
-            if watcher.wakes_on_snapshots:
+            if is_moved or watcher.wakes_on_snapshots:
                 watcher.wake()
         return changed
 

@@ -9,25 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where an object was written; line and column count from 1, 0 means unknown."""
-
-    path: str
-    line: int = 0
-    column: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}" if self.line else self.path
-
-    @property
-    def short(self) -> str:
-        """`path:line`, as people and editors like it."""
-        return f"{self.path}:{self.line}" if self.line else self.path
-
-
-NOWHERE = Origin("-")
+from milliroute.control.gateway import ReferenceGrant, Route
+from milliroute.control.origin import NOWHERE as NOWHERE
+from milliroute.control.origin import Origin as Origin
+from milliroute.control.traffic import TrafficPolicy as TrafficPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +33,6 @@ class Sticky:
 
 
 @dataclass(frozen=True, slots=True)
-class TrafficPolicy:
-    """Retries and timeouts; times in milliseconds, 0: none of ours. `retry_statuses` are (first, last);
-    `retry_methods` go beyond the idempotent ones, `*` is all.
-    """
-
-    retry_statuses: tuple[tuple[int, int], ...] = ()
-    retry_grpc: tuple[int, ...] = ()
-    retry_limit: int = 1
-    retry_methods: tuple[str, ...] = ()
-    try_timeout_ms: int = 0
-    request_timeout_ms: int = 0
-    response_timeout_ms: int = 0
-    idle_timeout_ms: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class FailureAccrual:
     """When endpoints that fail are left out; Linkerd's defaults. `max_failures` 0: those in a row do not matter;
     `success_rate_percent` 0: nor does their share. `max_out_percent`: of a Service's endpoints at one time.
@@ -81,7 +50,7 @@ class FailureAccrual:
 
 @dataclass(frozen=True, slots=True)
 class FaultPart:
-    """Of so many requests in a million; `value`: ms, a status, or nothing."""
+    """Of so many requests in a million; `value`: ms, a status, bytes a second, or nothing."""
 
     share_micro: int
     value: int = 0
@@ -97,10 +66,30 @@ class Fault:
     leaf: str = ""
     path_regex: str = ""
     headers: tuple["HeaderMatch", ...] = ()
+    bandwidth: FaultPart | None = None
+    text: str = field(default="", compare=False)  # as written, for people
 
     @property
     def is_empty(self) -> bool:
-        return self.delay is self.abort is self.reset is None
+        return self.delay is self.abort is self.reset is self.bandwidth is None
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many requests in `period_ms`, evenly, and at most `burst` at once."""
+
+    requests: int
+    period_ms: int
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """The annotation milliroute.io/rate-limit: of all clients together, and of each one; at least one of them."""
+
+    total: Rate | None = None
+    client: Rate | None = None
+    text: str = ""  # as written, for people
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +109,7 @@ class TrafficSplit:
     is_failover: bool = False  # the first backend that is ready gets everything; weights above 0 say who takes part
     policy: TrafficPolicy | None = None
     fault: Fault | None = None
+    rate_limit: RateLimit | None = None
     origin: Origin = NOWHERE
 
 
@@ -196,6 +186,8 @@ class Service:
     health: HealthCheck | None = None
     origin: Origin = NOWHERE
     selector: tuple[tuple[str, str], ...] = ()  # labels of its pods
+    cluster_ips: tuple[str, ...] = ()  # in one spelling each
+    rate_limit: RateLimit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,8 +320,36 @@ class TrafficTarget:
     origin: Origin = NOWHERE
 
 
-AccessObject: TypeAlias = Server | AuthorizationPolicy | NetworkAuthentication | MeshTLSAuthentication | TrafficTarget
-KubeObject: TypeAlias = TrafficSplit | HTTPRouteGroup | Service | EndpointSlice | AccessObject
+@dataclass(frozen=True, slots=True)
+class RateOverride:
+    """Of these ServiceAccounts together, in place of each client's own."""
+
+    accounts: tuple[Reference, ...]
+    rate: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPLocalRateLimitPolicy:
+    """policy.linkerd.io HTTPLocalRateLimitPolicy: of the requests to what a Server of its namespace guards."""
+
+    namespace: str
+    name: str
+    server: str
+    total: Rate | None = None
+    client: Rate | None = None
+    overrides: tuple[RateOverride, ...] = ()
+    origin: Origin = NOWHERE
+
+
+AccessObject: TypeAlias = (
+    Server
+    | AuthorizationPolicy
+    | NetworkAuthentication
+    | MeshTLSAuthentication
+    | TrafficTarget
+    | HTTPLocalRateLimitPolicy
+)
+KubeObject: TypeAlias = TrafficSplit | HTTPRouteGroup | Service | EndpointSlice | AccessObject | Route | ReferenceGrant
 
 # Linkerd's clusterNetworks: the private address blocks.
 CLUSTER_NETWORKS = ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8")
@@ -344,20 +364,23 @@ class AccessDefaults:
     trust_domain: str = "cluster.local"
 
 
-# Of a file: "rest" is its newest content without what its errors name, "nothing" that it never had a good version.
-InForce: TypeAlias = Literal["newest", "rest", "last good", "nothing"]
+# Of a file: "rest" is its newest content without what its errors name, "nothing" that it never had a good version. Of a
+# kind in a cluster the same, and "absent" that the cluster does not have it.
+InForce: TypeAlias = Literal["newest", "rest", "last good", "nothing", "absent"]
 
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """One file as it stands, and what is wrong with its newest content."""
+    """One file, or one kind of a cluster, as it stands, and what is wrong with its newest content."""
 
     path: str
     in_force: InForce = "newest"
     errors: tuple[str, ...] = ()
 
     @property
-    def state(self) -> Literal["ok", "broken"]:
+    def state(self) -> Literal["ok", "broken", "absent"]:
+        if self.in_force == "absent":
+            return "absent"
         return "ok" if self.in_force == "newest" else "broken"
 
 
@@ -370,6 +393,8 @@ class Objects:
     services: tuple[Service, ...] = ()
     slices: tuple[EndpointSlice, ...] = ()
     access: tuple[AccessObject, ...] = ()
+    routes: tuple[Route, ...] = ()
+    grants: tuple[ReferenceGrant, ...] = ()
     defaults: AccessDefaults = AccessDefaults()
     sources: tuple[SourceStatus, ...] = ()
 

@@ -39,6 +39,21 @@ def canonical(authority: str, namespace: str, cluster_domain: str = "cluster.loc
     return key if port is None else f"{key}:{port}"
 
 
+def address(host: str) -> str:
+    """The host of a canonical key as an address, without brackets; "" where it is a name."""
+    if host.startswith("["):
+        return host[1:-1]
+    try:
+        return str(ipaddress.IPv4Address(host)) if host[:1].isdigit() else ""
+    except ValueError:
+        return ""
+
+
+def is_address(authority: str) -> bool:
+    """Whether it is written as one, with or without a port."""
+    return bool(address(authority.rpartition(":")[0] or authority) or address(authority))
+
+
 def split_port(key: str) -> tuple[str, int | None]:
     """The host and the port of a canonical key; port None where there is none. Raises AuthorityError on a bad port."""
     return _split(key)

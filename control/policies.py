@@ -13,6 +13,7 @@ from milliroute.control.model import (
     AccessDefaults,
     AccessObject,
     AuthorizationPolicy,
+    HTTPLocalRateLimitPolicy,
     MeshTLSAuthentication,
     NetworkAuthentication,
     Reference,
@@ -34,6 +35,7 @@ class Policies:
     policies: Mapping[Reference, tuple[AuthorizationPolicy, ...]] = field(default_factory=dict)  # by target
     authentications: Mapping[Reference, Authentication] = field(default_factory=dict)
     targets: Mapping[str, tuple[TrafficTarget, ...]] = field(default_factory=dict)
+    rate_limits: Mapping[Reference, tuple[HTTPLocalRateLimitPolicy, ...]] = field(default_factory=dict)  # by Server
 
 
 def sort(objects: Iterable[AccessObject], defaults: AccessDefaults) -> Policies:
@@ -42,6 +44,7 @@ def sort(objects: Iterable[AccessObject], defaults: AccessDefaults) -> Policies:
     policies: dict[Reference, list[AuthorizationPolicy]] = defaultdict(list)
     targets: dict[str, list[TrafficTarget]] = defaultdict(list)
     authentications: dict[Reference, Authentication] = {}
+    rate_limits: dict[Reference, list[HTTPLocalRateLimitPolicy]] = defaultdict(list)
     for found in sorted(objects, key=lambda one: (one.namespace, one.name)):
         match found:
             case Server():
@@ -50,9 +53,13 @@ def sort(objects: Iterable[AccessObject], defaults: AccessDefaults) -> Policies:
                 policies[found.target].append(found)
             case TrafficTarget():
                 targets[names.canonical(found.service, found.namespace)].append(found)
+            case HTTPLocalRateLimitPolicy():
+                rate_limits[Reference("Server", found.namespace, found.server)].append(found)
             case NetworkAuthentication() | MeshTLSAuthentication():
                 authentications[Reference(type(found).__name__, found.namespace, found.name)] = found
-    return Policies(defaults, _tuples(servers), _tuples(policies), authentications, _tuples(targets))
+    return Policies(
+        defaults, _tuples(servers), _tuples(policies), authentications, _tuples(targets), _tuples(rate_limits)
+    )
 
 
 def _tuples(lists: Mapping[K, list[V]]) -> dict[K, tuple[V, ...]]:

@@ -1,8 +1,8 @@
 """The control service, wired by hand: sources -> snapshot -> hub -> destination service, and the admin pages.
 
-In: a ControlConfig. Out: two listeners and log lines, one per change of state. What is broken in a file stays in that
-file: its last good version is in force and the service goes on. Only what makes a start impossible raises (a path that
-does not exist, a listener whose port is taken).
+In: a ControlConfig; what is for a cluster is imported only when there is one. Out: two listeners and log lines, one per
+change of state. What is broken in a file stays in that file: its last good version is in force and the service goes on.
+Only what makes a start impossible raises (a path that does not exist, a listener whose port is taken).
 """
 
 import asyncio
@@ -16,7 +16,8 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from typing import Protocol
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Protocol
 
 from grpc import aio
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -27,8 +28,12 @@ from milliroute.control.config import UNIX, VERSION, Address, ControlConfig, che
 from milliroute.control.fleet import Fleet
 from milliroute.control.hub import Hub
 from milliroute.control.model import Objects
+from milliroute.control.source.beside import BesideSource
 from milliroute.control.source.files import FileSource
 from milliroute.control.status import Metrics, Status
+
+if TYPE_CHECKING:
+    from milliroute.control.source.kubernetes.wiring import Cluster
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +45,7 @@ STOP_GRACE_S = 0.1
 
 
 class Source(Protocol):
-    """What the server needs of a source.files.FileSource."""
+    """What the server needs of a source.files.FileSource, or of a source.beside.BesideSource."""
 
     def read(self) -> Objects: ...
 
@@ -52,7 +57,8 @@ class ControlServer:
 
     def __init__(self, config: ControlConfig, source: Source | None = None) -> None:
         self._config = config
-        self._source: Source = source or FileSource(config.files, config.backends)
+        self._cluster = _cluster(config)
+        self._source: Source = source or _source(config, self._cluster)
         self._grpc: aio.Server | None = None
         self._admin: AdminServer | None = None
         check_security(config.security, config.listen)
@@ -72,15 +78,20 @@ class ControlServer:
         listen = _bind(self._grpc, self._config.listen, self._credentials)
         self._admin = AdminServer(self._pages())
         admin = await self._admin.start(admin_address)
+        if self._cluster is not None:
+            announce("control-admin", str(admin))  # it answers while everything is listed
+            await self._cluster.begin()
+            self._publish(replace(self._source.read(), defaults=self._config.access))
         await self._grpc.start()
         announce("grpc", listen)
-        announce("control-admin", str(admin))
+        if self._cluster is None:
+            announce("control-admin", str(admin))
         # Not before: a start that failed says why, in one line, and nothing else.
         self._report(self._first, None, self._status.snapshot)
 
     async def follow(self) -> None:
         """Apply every change of the sources; runs until it is cancelled."""
-        if not self._config.files:
+        if not self._config.files and self._cluster is None:
             await asyncio.Event().wait()
         while True:
             try:
@@ -91,6 +102,8 @@ class ControlServer:
             await asyncio.sleep(REWATCH_S)
 
     async def stop(self) -> None:
+        if self._cluster is not None:
+            await self._cluster.close()
         if self._admin is not None:
             await self._admin.close()
         if self._grpc is not None:
@@ -101,12 +114,20 @@ class ControlServer:
     def _apply(self, objects: Objects) -> None:
         objects = replace(objects, defaults=self._config.access)
         old = self._status.snapshot
+        new = self._publish(objects)
+        self._report(objects, old, new)
+
+    def _publish(self, objects: Objects) -> snapshot.Snapshot:
+        old = self._status.snapshot
         new = snapshot.build(objects, old, _now_unix_ms())
         if new is not old:
-            # First of all: everything below can wait, the proxies cannot.
+            # First of all: everything else can wait, the proxies cannot.
             self._status.hub.publish(new)
             self._status.snapshot = new
-        self._report(objects, old, new)
+        self._first = objects
+        if self._cluster is not None:
+            self._cluster.published(new)
+        return new
 
     def _report(self, objects: Objects, old: snapshot.Snapshot | None, new: snapshot.Snapshot) -> None:
         for is_broken, line in changes.source_lines(self._status.sources, objects.sources):
@@ -114,7 +135,7 @@ class ControlServer:
         self._status.sources = objects.sources
         if new is old:
             return
-        for line in changes.split_lines(old.splits if old else (), new.splits):
+        for line in changes.split_lines((*old.splits, *old.rules) if old else (), (*new.splits, *new.rules)):
             log.info("%s", line)
         for line in changes.warning_lines(old, new):
             log.warning("%s", line)
@@ -125,9 +146,33 @@ class ControlServer:
             "/metrics": lambda: Page(metrics.render(), CONTENT_TYPE_LATEST),
             "/splits": lambda: _json(self._status.splits()),
             "/version": lambda: _json({"name": "milliroute", "version": VERSION}),
-            "/ready": lambda: Page(b"ready\n"),
+            "/ready": self._ready,
             "/live": lambda: Page(b"live\n"),
         }
+
+    def _ready(self) -> Page:
+        """A replica that does not know everything yet should be asked by no proxy that can ask another."""
+        if self._cluster is None or self._cluster.is_known:
+            return Page(b"ready\n")
+        return Page(b"not ready: not everything has been listed yet\n", status=HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+def _cluster(config: ControlConfig) -> "Cluster | None":
+    """Raises ConfigError."""
+    if config.cluster is None:
+        return None
+    try:
+        from milliroute.control.source.kubernetes import wiring
+    except ImportError as error:
+        raise errors.missing_extra("--kubernetes", error) from error
+    return wiring.Cluster(config.cluster)
+
+
+def _source(config: ControlConfig, cluster: "Cluster | None") -> Source:
+    files = FileSource(config.files, config.backends)
+    if cluster is None:
+        return files
+    return BesideSource(files, cluster.source) if config.files or config.backends else cluster.source
 
 
 def serve(config: ControlConfig) -> None:
@@ -147,7 +192,8 @@ async def _serve(config: ControlConfig) -> None:
     server = ControlServer(config)
     following: asyncio.Task[None] | None = None
     try:
-        await server.start(announce)
+        if not await _is_started(server, stop):
+            return
         following = asyncio.create_task(server.follow())
         await stop.wait()
     finally:
@@ -156,6 +202,21 @@ async def _serve(config: ControlConfig) -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 await following
         await server.stop()
+
+
+async def _is_started(server: ControlServer, stop: asyncio.Event) -> bool:
+    """False when it was stopped before: the first lists of a cluster may take their time. Raises ControlError."""
+    starting, stopping = asyncio.ensure_future(server.start(announce)), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    for task in (starting, stopping):
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+    if starting.cancelled():
+        return False
+    starting.result()
+    return True
 
 
 def _now_unix_ms() -> int:

@@ -17,15 +17,18 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc import aio
 
-from milliroute.control import encoding, errors, names
+from milliroute.control import encoding, errors, names, pods
 from milliroute.control.api import destination_pb2 as pb
 from milliroute.control.fleet import Fleet, ProxyStatus
-from milliroute.control.hub import Hub, Stamp, TooManyKeysError, Watcher
+from milliroute.control.hub import Hub, Stamp, State, TooManyKeysError, Watcher
 from milliroute.control.subscriptions import Subscriptions
 
 log = logging.getLogger(__name__)
 
 SERVICE = "milliroute.destination.v1.Destination"
+
+# Of a hello: the proxy is a sidecar, and asks for the addresses that its app dials.
+DIALS = "addresses"
 
 # Of the initial metadata: whoever sees it is served.
 WELCOME = "milliroute-welcome"
@@ -106,7 +109,7 @@ class DestinationService:
     async def _serve(self, requests: AsyncIterator[bytes], context: Context) -> None:
         hello = await _first(requests)
         proxy = self._fleet.hello(hello.proxy_id, hello.namespace, hello.admin_address)
-        session = _Session(self._hub, self._fleet, proxy, self._now_unix_ns)
+        session = _Session(self._hub, self._fleet, proxy, self._now_unix_ns, hello)
         log.info("proxy %s connected", proxy.id)
         try:
             await session.run(requests, context)
@@ -118,8 +121,17 @@ class DestinationService:
 class _Session:
     """One stream after its hello."""
 
-    def __init__(self, hub: Hub, fleet: Fleet, proxy: ProxyStatus, now_unix_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        fleet: Fleet,
+        proxy: ProxyStatus,
+        now_unix_ns: Callable[[], int],
+        hello: pb.Hello,
+    ) -> None:
         self._hub = hub
+        self._labels = dict(hello.labels)
+        self._dials = DIALS in hello.capabilities
         self._fleet = fleet
         self._proxy = proxy
         self._now_unix_ns = now_unix_ns
@@ -191,24 +203,33 @@ class _Session:
                 raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, "a second hello on one stream")
 
     def _resolve_again(self) -> None:
-        """Once per snapshot: ports may have come to mean something, or to mean nothing any more."""
+        """Once per snapshot: ports may have come to mean something, or to mean nothing any more; and this namespace
+        may have got routes of its own, or lost them."""
         if self._resolved_by is self._hub.snapshot:
             return
+        is_moved = self._own_routes(self._resolved_by) != self._own_routes(self._hub.snapshot)
         self._resolved_by = self._hub.snapshot
-        for authority, before in self._subscriptions.unsettled():
+        for authority, before in self._subscriptions.all() if is_moved else self._subscriptions.unsettled():
             key, is_settled = self._resolve(authority)
             if key != before:
                 self._subscribe(authority)
             elif is_settled:
                 self._subscriptions.add(authority, key, is_settled=True)
 
+    def _own_routes(self, snapshot: State) -> frozenset[str]:
+        return snapshot.consumers.get(self._namespace, frozenset())
+
     def _resolve(self, authority: str) -> tuple[str, bool]:
         """The key, and whether it stays while the Service exists: it has the port asked for. Raises AuthorityError."""
+        if authority.startswith(pods.INBOUND):
+            return pods.inbound_key(authority, self._namespace, self._labels), True
         snapshot = self._hub.snapshot
+        if self._dials and names.is_address(authority):
+            return snapshot.dialled_key(authority, self._namespace), False  # whose it is may change with every Service
         key = snapshot.key_of(authority, self._namespace)
-        has_port = names.split_port(key)[1] is not None
+        port = names.split_port(key)[1]
         is_as_asked = key == names.canonical(authority, self._namespace)
-        return key, is_as_asked and not (has_port and snapshot.view(key) is None)
+        return key, is_as_asked and not (port is not None and snapshot.view(key) is None)
 
     def _subscribe(self, authority: str) -> None:
         try:

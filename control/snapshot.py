@@ -5,14 +5,18 @@ changed. A snapshot never changes; its views are made when first asked for, beca
 and kept.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from milliroute.control import access, authority, ramp
+from milliroute.control import access, attachment, authority, ramp, routestatus, routeviews
+from milliroute.control.gateway import Route
 from milliroute.control.index import Index, index, title
 from milliroute.control.model import Objects, TrafficSplit
+from milliroute.control.pods import DIALLED
+from milliroute.control.quantity import MICRO
 from milliroute.control.ramp import Ramp
+from milliroute.control.routestatus import RouteStatus
 from milliroute.control.views import AuthorityView
 
 # Keys come from clients, so what is kept of them is bounded. One that was dropped is made anew when it is asked for,
@@ -40,6 +44,9 @@ class SplitReport:
     status: Status
     warnings: tuple[str, ...]
     leaves: tuple[LeafReport, ...]
+    is_failover: bool = False
+    rate_limit: str = ""  # as written, "" for none of its own
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +65,12 @@ _Kept = tuple[AuthorityView | None, int]
 class Snapshot:
     """Made by build(). `objects.sources` are those of the read that made it: a source that turned broken changes no
     routing and so makes no new snapshot; who shows sources takes them from the newest Objects. `is_partial`: not all
-    of the sources have been read yet.
+    of the sources have been read yet. `rules`: those of Gateway API routes that have backends. `consumers`: see
+    attachment.consumers; where it changes, names may mean other keys.
     """
 
-    __slots__ = ("_index", "_kept", "_last", "access_warnings", "is_partial", "objects", "ramps", "splits", "version")
+    __slots__ = ("_index", "_kept", "_last", "access_warnings", "consumers", "is_partial", "objects", "ramps", "routes",
+                 "rules", "splits", "version")  # fmt: skip
 
     def __init__(
         self, version: int, objects: Objects, index: Index, ramps: Mapping[str, Ramp], is_partial: bool = False
@@ -71,6 +80,9 @@ class Snapshot:
         self.objects = objects
         self.ramps = ramps
         self.splits = _reports(index)
+        self.routes = routestatus.route_statuses(index)
+        self.rules = tuple(_rule_reports(index, self.routes))
+        self.consumers = attachment.consumers(index)
         self.access_warnings = tuple(dict.fromkeys(access.warnings(index)))
         self._index = index
         self._kept: dict[str, _Kept] = {}
@@ -87,7 +99,12 @@ class Snapshot:
     def key_of(self, asked: str, namespace: str) -> str:
         """The canonical key of what a client wrote, a bare name looked up in `namespace`; without the port where
         that means nothing here. Another snapshot may say another key. Raises AuthorityError."""
-        return authority.key_of(self._index, asked, namespace)
+        return attachment.scoped(self.consumers, authority.key_of(self._index, asked, namespace), namespace)
+
+    def dialled_key(self, asked: str, namespace: str) -> str:
+        """The same of what a sidecar's app dialled, which may be an address. Raises AuthorityError."""
+        key = authority.dialled_key(self._index, asked, namespace)
+        return key if key.startswith(DIALLED) else attachment.scoped(self.consumers, key, namespace)
 
     def view(self, key: str) -> AuthorityView | None:
         """The view of a canonical key, None when it is unknown; the very same object while it does not change.
@@ -152,4 +169,38 @@ def _report(split: TrafficSplit, status: Status, warnings: tuple[str, ...]) -> S
         LeafReport(leaf.service, leaf.weight_text, leaf.weight_micro, leaf.weight_micro / total if total else 0.0)
         for leaf in split.backends
     )
-    return SplitReport(title(split), split.apex, split.origin.short, status, warnings, leaves)
+    return SplitReport(
+        title(split),
+        split.apex,
+        split.origin.short,
+        status,
+        warnings,
+        leaves,
+        is_failover=split.is_failover,
+        rate_limit=split.rate_limit.text if split.rate_limit else "",
+        fault=split.fault.text if split.fault else "",
+    )
+
+
+def _rule_reports(index: Index, statuses: tuple[RouteStatus, ...]) -> Iterator[SplitReport]:
+    """One for each rule with backends; its apex is the first parent that takes the route."""
+    routes = {(str(r.kind), r.group, r.namespace, r.name): r for several in index.routes.values() for r in several}
+    for status in statuses:
+        route = routes[status.kind, status.group, status.namespace, status.name]
+        taken = [one.parent for one in status.parents if one.is_accepted]
+        parent = (taken or [one.parent for one in status.parents])[0]
+        apex = parent.name if parent.namespace in (None, route.namespace) else f"{parent.name}.{parent.namespace}"
+        for number, rule in enumerate(route.rules):
+            if rule.backends:
+                yield _rule_report(route, number, apex, is_accepted=bool(taken))
+
+
+def _rule_report(route: Route, number: int, apex: str, *, is_accepted: bool) -> SplitReport:
+    backends = route.rules[number].backends
+    total = sum(ref.weight for ref in backends)
+    leaves = tuple(
+        LeafReport(ref.name, str(ref.weight), ref.weight * MICRO, ref.weight / total if total else 0.0)
+        for ref in backends
+    )
+    name = routeviews.title(route, number)
+    return SplitReport(name, apex, route.origin.short, "accepted" if is_accepted else "conflict", (), leaves)

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from milliroute.control.fleet import Fleet, Histogram, KeyStatus, ProxyStatus
 from milliroute.control.hub import Hub
 from milliroute.control.model import SourceStatus
+from milliroute.control.routestatus import ParentStatus, RouteStatus
 from milliroute.control.snapshot import Snapshot, SplitReport
 
 PREFIX = "milliroute_control_"
@@ -35,6 +36,8 @@ class Status:
             "version": self.snapshot.version,
             "sources": [{"path": s.path, "state": s.state, "errors": list(s.errors)} for s in self.sources],
             "splits": [_split(split) for split in self.snapshot.splits],
+            "routes": [_route(route) for route in self.snapshot.routes],
+            "rules": [_split(rule) for rule in self.snapshot.rules],
             "proxies": [self._proxy(proxy) for proxy in self.fleet.proxies()],
         }
 
@@ -71,6 +74,31 @@ def _split(split: SplitReport) -> dict[str, object]:
         "status": split.status,
         "warnings": list(split.warnings),
         "leaves": leaves,
+        "failover": split.is_failover,
+        "rate_limit": split.rate_limit or None,
+        "fault": split.fault or None,
+    }
+
+
+def _route(route: RouteStatus) -> dict[str, object]:
+    """`parents` as a status has them in a cluster, without what only a cluster knows."""
+    return {
+        "kind": route.kind,
+        "name": f"{route.namespace}/{route.name}",
+        "source": route.origin.short,
+        "notes": list(route.notes),
+        "parents": [_parent(parent, route) for parent in route.parents],
+    }
+
+
+def _parent(parent: ParentStatus, route: RouteStatus) -> dict[str, object]:
+    ref = parent.parent
+    return {
+        "service": f"{ref.name}.{ref.namespace or route.namespace}" + (f":{ref.port}" if ref.port else ""),
+        "conditions": [
+            {"type": c.type, "status": str(c.is_true), "reason": c.reason, "message": c.message}
+            for c in parent.conditions
+        ],
     }
 
 
@@ -91,6 +119,7 @@ class Metrics(Collector):
         yield _gauge("snapshot_version", "Version of the state in force", status.snapshot.version)
         yield _gauge("watchers", "Proxy streams open", hub.watchers)
         yield _gauge("splits", "TrafficSplits in force or in conflict", len(status.snapshot.splits))
+        yield _gauge("routes", "Gateway API routes with a Service as parent", len(status.snapshot.routes))
         yield _counter("publications_total", "States serialised, each once for all watchers", hub.publications_total)
         yield _counter("replaced_total", "States replaced by a newer one before they were sent", hub.replaced_total)
         yield _counter("acks_total", "Versions that proxies reported in force", fleet.acks_total)

@@ -25,6 +25,10 @@ class Subscriptions:
         """The (authority, key) of those that may mean another key in another snapshot."""
         return [(authority, self._keys[authority]) for authority in self._unsettled]
 
+    def all(self) -> Sequence[tuple[str, str]]:
+        """Every (authority, key)."""
+        return list(self._keys.items())
+
     def add(self, authority: str, key: str, *, is_settled: bool) -> str | None:
         """Also for one that is there. Returns the key that was left for this one and that nobody means any more."""
         left = self.drop(authority) if self._keys.get(authority) != key else None

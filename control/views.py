@@ -6,7 +6,8 @@ change need not be sent again. Weights are micro-units (1e-6), times are unix mi
 
 from dataclasses import dataclass
 
-from milliroute.control.model import FailureAccrual, Fault, HealthCheck, Network, TrafficPolicy, UpstreamTls
+from milliroute.control.gateway import Filters, Redirect
+from milliroute.control.model import FailureAccrual, Fault, HealthCheck, Network, Rate, TrafficPolicy, UpstreamTls
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +32,35 @@ class BackendView:
 
 @dataclass(frozen=True, slots=True)
 class HeaderMatchView:
+    """`exact` "": the regex decides."""
+
     name: str
     regex: str
+    exact: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class MatchView:
+    """`path_regex` is anchored at the start only, `path_full_regex` at both ends; `path_prefix` is whole elements."""
+
     path_regex: str = ""
     methods: tuple[str, ...] = ()
     headers: tuple[HeaderMatchView, ...] = ()
+    path_exact: str = ""
+    path_prefix: str = ""
+    path_full_regex: str = ""
+    query: tuple[HeaderMatchView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class WeightView:
-    """`backend` is an index into AuthorityView.backends."""
+    """`backend` is an index into AuthorityView.backends. `status` not 0: its share is answered with it."""
 
     backend: int
     micro: int
     text: str = ""
+    filters: Filters | None = None
+    status: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +96,28 @@ class SplitView:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimitView:
+    """`name`: whose it is; `overrides`: identities, and what they have together in place of `client`."""
+
+    name: str
+    text: str
+    total: Rate | None = None
+    client: Rate | None = None
+    overrides: tuple[tuple[tuple[str, ...], Rate], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RouteView:
+    """Of a Gateway API rule: its `name`, what it changes, or how it is answered without a backend."""
+
     split: SplitView
     matches: tuple[MatchView, ...] = ()
+    rate_limits: tuple[RateLimitView, ...] = ()
+    name: str = ""
+    filters: Filters | None = None
+    redirect: Redirect | None = None
+    status: int = 0
+    grpc_status: int = 0
 
 
 @dataclass(frozen=True, slots=True)

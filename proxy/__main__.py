@@ -38,7 +38,9 @@ MAX_WORKERS = 256
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """default: as text; None: it must be given. is_repeated: given again, or comma-separated in its variable."""
+    """default: as text; None: it must be given. is_repeated: given again, or comma-separated in its variable. A flag
+    whose default is "false" may stand without a value.
+    """
 
     name: str
     meta: str
@@ -52,9 +54,19 @@ class Flag:
 
 
 _H2, _LIMITS = H2Config(), Limits()
+_OPAQUE = ",".join(map(str, defaults.DEFAULT_OPAQUE_PORTS))
 FLAGS = (
     Flag("destination", "ADDRESS", None, "control service: HOST:PORT or unix:PATH"),
-    Flag("listen", "HOST:PORT[=APEX]", None, "where to take requests; may be given again", is_repeated=True),
+    Flag("listen", "HOST:PORT[=APEX]", "", "where to take requests; may be given again", is_repeated=True),
+    Flag("outbound", "PORT|HOST:PORT", "", "sidecar: where iptables leads what the app asks for", is_repeated=True),
+    Flag("inbound", "PORT|HOST:PORT", "", "sidecar: where iptables leads what is asked of the app", is_repeated=True),
+    Flag("opaque-ports", "PORT,...", _OPAQUE, "sidecar: not looked into, because the server speaks first"),
+    Flag("detect-timeout-s", "S", str(defaults.DEFAULT_DETECT_S), "sidecar: a silent client waits for the server"),
+    Flag("ingress-mode", "true|false", "false", "sidecar: l5d-dst-override of a request decides"),
+    Flag("inbound-default-policy", "POLICY", "all-unauthenticated", "sidecar: or deny, until the control service says"),
+    Flag("workload", "NAME", "", "sidecar: what the app is called in metrics"),
+    Flag("pod", "NAME", "", "sidecar: the pod's name, for metrics"),
+    Flag("pod-labels", "NAME=VALUE,...|FILE", "", "sidecar: the pod's labels, by which policies find it"),
     Flag("admin", "HOST:PORT", defaults.DEFAULT_ADMIN, "metrics, readiness, /splits; 'none' for none"),
     Flag("workers", "N", "1", "worker processes"),
     Flag("codec", "fast|reference", "fast", "reference: every message through h11"),
@@ -92,6 +104,7 @@ FLAGS = (
     Flag("destination-cert", "FILE", "", "certificate shown to the control service, in PEM"),
     Flag("destination-key", "FILE", "", "its private key, in PEM"),
     Flag("destination-token-file", "FILE", "", "what is in it is shown to the control service as a bearer token"),
+    Flag("enable-faults", "", "false", "take x-milliroute-fault-... of requests: for tests only"),
     Flag("log-level", "|".join(LEVELS), "info", "what to log"),
     Flag("lifeline-fd", "FD", "-1", "drain when this inherited pipe ends; set by `milliroute run`"),
     Flag("state-dir", "DIR", "", "keep the last tables here, to serve after a restart without the control service"),
@@ -111,7 +124,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
     config = ProxyConfig(
         proxy_id=_last(given["id"]) or f"{os.uname().nodename}-{os.getpid()}",
         destination=_convert("destination", given["destination"], _destination),
-        listeners=tuple(_convert("listen", [text], parse_listener) for text in given["listen"]),
+        listeners=tuple(_convert("listen", [text], parse_listener) for text in given["listen"] if text),
         admin=_convert("admin", given["admin"], _admin),
         workers=workers,
         codec=cast("Codec", _convert("codec", given["codec"], _one_of("fast", "reference"))),
@@ -126,7 +139,15 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         control_tls=_control_tls(given),
         limits=_limits(given),
         forwarding=_forwarding(given),
+        takes_faults=_convert("enable-faults", given["enable-faults"], _switch),
     )
+    if any((*given["outbound"], *given["inbound"])):
+        # Here, because few proxies are sidecars.
+        from milliroute.proxy import sidecar_flags
+
+        config = sidecar_flags.extend(config, given, _explicit(argv, environ))
+    if not config.listeners:
+        raise ConfigError("saw no --listen (nor MILLIROUTE_LISTEN), wanted it, or --outbound or --inbound")
     _check_listeners(config.listeners)
     return Options(config, _convert("log-level", given["log-level"], _one_of(*LEVELS)))
 
@@ -157,19 +178,31 @@ def _given(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, list[st
     """Not argparse: with gettext and locale it is 1.6 MiB in agent and worker together (measured), for this loop."""
     flags = {f"--{flag.name}": flag for flag in FLAGS}
     seen: dict[str, list[str]] = {}
-    words = iter(argv)
-    for word in words:
+    words = list(argv)
+    while words:
+        word = words.pop(0)
         name, equals, value = word.partition("=") if word.startswith("--") else (word, "", "")
         if name in ("-h", "--help"):
             print(_help())
             raise SystemExit(0)
         if name not in flags:
             raise ConfigError(f"saw {word!r}, wanted a flag that --help lists")
-        following = value if equals else next(words, None)
+        if equals:
+            following: str | None = value
+        elif flags[name].default == "false" and words[:1] not in (["true"], ["false"]):
+            following = "true"
+        else:
+            following = words.pop(0) if words else None
         if following is None:
             raise ConfigError(f"{name}: saw nothing after it, wanted {flags[name].meta}")
         seen.setdefault(flags[name].name, []).append(following)
     return {flag.name: _values(flag, seen.get(flag.name), environ) for flag in FLAGS}
+
+
+def _explicit(argv: Sequence[str], environ: Mapping[str, str]) -> set[str]:
+    """The names of the flags that were given a value."""
+    words = {word.partition("=")[0] for word in argv}
+    return {flag.name for flag in FLAGS if f"--{flag.name}" in words or environ.get(flag.variable)}
 
 
 def _help() -> str:
@@ -360,11 +393,15 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return convert
 
 
+def _switch(text: str) -> bool:
+    return _one_of("true", "false", "1", "0")(text) in ("true", "1")
+
+
 def _check_listeners(listeners: Sequence[Listener]) -> None:
     seen: set[HostPort] = set()
     for listener in listeners:
         if listener.address in seen and listener.address.port:
-            raise ConfigError(f"--listen: saw {listener.address} twice, wanted each address once")
+            raise ConfigError(f"--{listener.side or 'listen'}: saw {listener.address} twice, wanted each address once")
         seen.add(listener.address)
 
 

@@ -9,7 +9,7 @@ could be read in two ways is taken by no match that looks at paths.
 """
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -22,13 +22,17 @@ from milliroute.proxy.state import AuthenticationState, AuthorizationState, Guar
 
 # At most one log line about one guard in this time.
 LOG_EVERY_S = 10.0
-# Addresses whose parsed form is kept; parsing one takes 2 us.
+# Addresses whose parsed form is kept; parsing one takes 2 us. Clients of whom it is kept what is open to them.
 MAX_ADDRESSES = 4096
 
 # (version, first, last)
 _Range = tuple[int, int, int]
-# (guard, authorization, verdict, protocol): what is counted.
-_Key = tuple["Guard", str, str, str]
+# Kind and name of a guard, authorization, verdict, protocol: what is counted.
+_Key = tuple[str, str, str, str, str]
+# Whom address and certificate say a client is, and what that leaves to ask of its requests: of each guard the
+# authorizations that take such a client, with the counter of those they let in.
+_Who = tuple[str, tuple[str, ...]]
+_Open = tuple[tuple["Guard", tuple[tuple[tuple["_Match", ...], "Counter"], ...]], ...]
 
 
 class Asker(Protocol):
@@ -43,34 +47,65 @@ class Asker(Protocol):
 class Access:
     """All guards before one authority."""
 
-    __slots__ = ("_guards", "tally")
+    __slots__ = ("_guards", "_open", "_reads_names", "tally")
 
     def __init__(self, authority: str, guards: Sequence[GuardState], previous: "Access | None" = None) -> None:
         """previous: whose tally goes on. Raises ValueError or re2.error for what cannot be judged by."""
         self._guards = tuple(Guard(guard) for guard in guards)
+        self._reads_names = any(guard.reads_names for guard in self._guards)
+        self._open: dict[_Who, _Open] = {}
         self.tally: Tally = previous.tally if previous is not None else Tally(authority)
 
     def judge(self, asker: Asker, head: RequestHead | None) -> AccessDenied | None:
         """None: let in. head None: a connection that is not HTTP."""
-        protocol = "http" if head is not None else "tcp"
-        for guard in self._guards:
-            name = guard.admitting(asker, head)
-            if name is not None:
-                self.tally.add((guard, name, "allow", protocol))
-            elif guard.is_audit:
-                self.tally.add((guard, "", "audit", protocol))
-                self.tally.note(guard, asker, head)
+        if head is None:
+            return self._judge_connection(asker)
+        who = asker.client_ip, asker.identities if self._reads_names else ()
+        found = self._open.get(who)
+        if found is None:
+            found = self._open_to(asker, who)
+        for guard, ways in found:
+            for matches, counter in ways:
+                if not matches or _matches_one(matches, head):
+                    counter.count += 1
+                    break
             else:
-                self.tally.add((guard, "", "deny", protocol))
-                self.tally.note(guard, asker, head)
-                return guard.denial(head)
+                if self._turns_away(guard, asker, head):
+                    return guard.denial(head)
         return None
+
+    def _judge_connection(self, asker: Asker) -> AccessDenied | None:
+        for guard in self._guards:
+            name = guard.admitting_connection(asker)
+            if name is not None:
+                self.tally.counter(guard, name, "allow", "tcp").count += 1
+            elif self._turns_away(guard, asker, None):
+                return guard.denial(None)
+        return None
+
+    def _turns_away(self, guard: "Guard", asker: Asker, head: RequestHead | None) -> bool:
+        """False where it is only noted."""
+        verdict, protocol = "audit" if guard.is_audit else "deny", "http" if head is not None else "tcp"
+        self.tally.counter(guard, "", verdict, protocol).count += 1
+        self.tally.note(guard, asker, head)
+        return not guard.is_audit
+
+    def _open_to(self, asker: Asker, who: _Who) -> _Open:
+        counter = self.tally.counter
+        found = tuple(
+            (guard, tuple((matches, counter(guard, name, "allow", "http")) for name, matches in guard.ways(asker)))
+            for guard in self._guards
+        )
+        if len(self._open) >= MAX_ADDRESSES:
+            self._open.clear()
+        self._open[who] = found
+        return found
 
 
 class Guard:
-    """title: what it does to those whom it does not let in, for the log."""
+    """title: what it does to those whom it does not let in, for the log. reads_names: of certificates."""
 
-    __slots__ = ("_authorizations", "_reads_paths", "is_audit", "kind", "name", "title")
+    __slots__ = ("_authorizations", "_reads_paths", "is_audit", "kind", "name", "reads_names", "title")
 
     def __init__(self, state: GuardState) -> None:
         self.kind = state.kind
@@ -80,13 +115,18 @@ class Guard:
         self.title = f"{'audited' if state.is_audit else 'denied'} by {named}"
         self._authorizations = tuple(_Authorization(one) for one in state.authorizations)
         self._reads_paths = any(match.path_regex for one in state.authorizations for match in one.matches)
+        self.reads_names = any(of.identities for one in state.authorizations for of in one.required)
 
-    def admitting(self, asker: Asker, head: RequestHead | None) -> str | None:
-        """The name of the authorization that lets it in."""
+    def admitting_connection(self, asker: Asker) -> str | None:
+        """The name of the authorization that lets in a connection that is not HTTP."""
+        # Those with matches do not: there is no request that one could take.
+        return next((one.name for one in self._authorizations if not one.matches and one.takes(asker)), None)
+
+    def ways(self, asker: Asker) -> "Iterator[tuple[str, tuple[_Match, ...]]]":
+        """The authorizations that take this client's requests, with the matches of which a request needs one."""
         for one in self._authorizations:
-            if one.takes(asker, head):
-                return one.name
-        return None
+            if not one.is_tcp_only and one.takes(asker):
+                yield one.name, one.matches
 
     def denial(self, head: RequestHead | None) -> AccessDenied:
         if head is not None and self._reads_paths and not is_normal(head.target):
@@ -95,30 +135,16 @@ class Guard:
 
 
 class _Authorization:
-    __slots__ = ("_is_tcp_only", "_matches", "_required", "name")
+    __slots__ = ("_required", "is_tcp_only", "matches", "name")
 
     def __init__(self, state: AuthorizationState) -> None:
         self.name = state.name
         self._required = tuple(_Authentication(one) for one in state.required)
-        self._matches = tuple(_Match(match) for match in state.matches)
-        self._is_tcp_only = state.is_tcp_only
+        self.matches = tuple(_Match(match) for match in state.matches)
+        self.is_tcp_only = state.is_tcp_only
 
-    def takes(self, asker: Asker, head: RequestHead | None) -> bool:
-        if head is None:
-            if self._matches:
-                return False  # there is no request that a match could take
-        elif self._is_tcp_only or (self._matches and not self._matches_one(head)):
-            return False
-        for one in self._required:  # noqa: SIM110  # not all(): a generator is 0.3 us
-            if not one.takes(asker):
-                return False
-        return True
-
-    def _matches_one(self, head: RequestHead) -> bool:
-        for match in self._matches:  # noqa: SIM110  # as above
-            if match.takes(head):
-                return True
-        return False
+    def takes(self, asker: Asker) -> bool:
+        return all(one.takes(asker) for one in self._required)
 
 
 class _Match:
@@ -130,6 +156,13 @@ class _Match:
 
     def takes(self, head: RequestHead) -> bool:
         return (not self._reads_path or is_normal(head.target)) and self._matcher.takes(head)
+
+
+def _matches_one(matches: tuple[_Match, ...], head: RequestHead) -> bool:
+    for match in matches:  # noqa: SIM110  # not any(): a generator is 0.3 us
+        if match.takes(head):
+            return True
+    return False
 
 
 class _Authentication:
@@ -172,20 +205,34 @@ class _Network:
         return _is_in(self._range, version, address) and not any(_is_in(one, version, address) for one in self._excepts)
 
 
+class Counter:
+    """Of one kind of decision, since the last report."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Tally:
     """What was decided of one authority since the last report, and whom the guards turned away last."""
 
-    __slots__ = ("_counts", "_logged_s", "_noted", "authority")
+    __slots__ = ("_counters", "_logged_s", "_noted", "authority")
 
     def __init__(self, authority: str) -> None:
         self.authority = authority
-        self._counts: dict[_Key, int] = {}
+        # By name, and for good: who is admitted holds them, and a policy that was replaced goes on under its name.
+        self._counters: dict[_Key, Counter] = {}
         # By what is to be said: how often since the last line, and who wanted what the last time.
         self._noted: dict[str, tuple[int, str, tuple[str, ...], bytes, bytes]] = {}
         self._logged_s: dict[str, float] = {}
 
-    def add(self, key: _Key) -> None:
-        self._counts[key] = self._counts.get(key, 0) + 1
+    def counter(self, guard: Guard, authorization: str, verdict: str, protocol: str) -> Counter:
+        key = guard.kind, guard.name, authorization, verdict, protocol
+        found = self._counters.get(key)
+        if found is None:
+            found = self._counters[key] = Counter()
+        return found
 
     def note(self, guard: Guard, asker: Asker, head: RequestHead | None) -> None:
         known = self._noted.get(guard.title)
@@ -195,11 +242,12 @@ class Tally:
 
     def take(self) -> list[AccessDelta]:
         """Counted since the last call."""
-        counts, self._counts = self._counts, {}
-        return [
-            AccessDelta(self.authority, guard.kind, guard.name, authorization, verdict, protocol, count)
-            for (guard, authorization, verdict, protocol), count in counts.items()
-        ]
+        found = []
+        for key, counter in self._counters.items():
+            if counter.count:
+                found.append(AccessDelta(self.authority, *key, counter.count))
+                counter.count = 0
+        return found
 
     def lines(self, now: float) -> list[str]:
         """What is due to be logged; what is not yet goes on being added up."""

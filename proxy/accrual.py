@@ -12,7 +12,8 @@ from milliroute.proxy.state import AccrualState
 
 
 class Accrual:
-    """The failures of one endpoint. is_out: it gets no requests but a probe, from back_s on (monotonic clock)."""
+    """The failures of one endpoint. is_out: it gets no requests but a probe, from back_s on (monotonic clock).
+    is_calm: one more success would change nothing, so that nobody need tell of it."""
 
     __slots__ = (
         "_failures",
@@ -23,6 +24,7 @@ class Accrual:
         "_requests",
         "_stamp_s",
         "back_s",
+        "is_calm",
         "is_out",
         "state",
     )
@@ -38,6 +40,7 @@ class Accrual:
         self._good = 0.0
         self._stamp_s = 0.0
         self.is_out = False
+        self.is_calm = not state.success_rate_percent
         self.back_s = 0.0
 
     def succeeded(self, now: float) -> bool:
@@ -46,6 +49,8 @@ class Accrual:
         if self.state.success_rate_percent:
             self._count(1.0, now)
         if not self._is_probing:
+            # Out, it is not calm: its probe has to be told of.
+            self.is_calm = not (self.is_out or self.state.success_rate_percent)
             return False
         self.keep()
         return True
@@ -53,6 +58,7 @@ class Accrual:
     def failed(self, now: float) -> bool:
         """Returns whether the endpoint is out by this, or its probe has failed."""
         self._failures += 1
+        self.is_calm = False
         if self.state.success_rate_percent:
             self._count(0.0, now)
         if self.is_out and not self._is_probing:
@@ -67,6 +73,7 @@ class Accrual:
         """It is in, and starts anew."""
         self.is_out = self._is_probing = False
         self._failures = self._penalties = 0
+        self.is_calm = not self.state.success_rate_percent
         self._requests = self._good = 0.0
 
     def may_probe(self, now: float) -> bool:

@@ -10,16 +10,17 @@ from milliroute.proxy.split import Split
 
 class Attempts:
     """tries: sendings by the policy beyond the first. unprocessed: of a backend that had not begun it, for which any
-    method may be sent again. is_replayed: once more because an idle connection had ended. Going on after a refused
-    connection is none of these.
+    method may be sent again. is_replayed: once more because an idle connection had ended. moves: elsewhere because
+    no answer came that can be read. Going on after a refused connection is none of these.
     """
 
-    __slots__ = ("_failed", "is_replayed", "tries", "unprocessed")
+    __slots__ = ("_failed", "is_replayed", "moves", "tries", "unprocessed")
 
     def __init__(self) -> None:
         self.tries = 0
         self.unprocessed = 0
         self.is_replayed = False
+        self.moves = 0
         self._failed: list[Endpoint] = []
 
     def elsewhere(self, split: Split, leaf: Leaf, failed: Endpoint, now: float) -> tuple[Leaf, Endpoint] | None:

@@ -62,7 +62,7 @@ class Checker:
 class Check(Receiver):
     """One check of one endpoint. Implements dialer.Receiver."""
 
-    __slots__ = ("_body", "_carrier", "_checker", "_context", "_endpoint", "_is_over", "_slot", "_state")
+    __slots__ = ("_body", "_carrier", "_checker", "_context", "_endpoint", "_is_over", "_is_timed", "_state")
 
     def __init__(self, checker: Checker, context: Context, endpoint: Endpoint, state: HealthState) -> None:
         self._checker = checker
@@ -72,10 +72,11 @@ class Check(Receiver):
         self._carrier: Carrier | None = None
         self._body = b""
         self._is_over = False
-        self._slot = 0
+        self._is_timed = False
 
     def start(self, is_h2: bool) -> None:
-        self._slot = self._context.set_deadline(self.expire, self._state.timeout_ms / 1000)
+        self._is_timed = True
+        self._context.set_deadline(self.expire, self._state.timeout_ms / 1000)
         if self._state.kind == "tcp":
             self._context.dialer.spawn(self._connect())
             return
@@ -87,7 +88,7 @@ class Check(Receiver):
             pool.connect(self)
 
     def expire(self) -> None:
-        self._slot = 0
+        self._is_timed = False
         self._end(f"no answer within {self._state.timeout_ms} ms")
 
     async def _connect(self) -> None:
@@ -104,8 +105,8 @@ class Check(Receiver):
         if self._is_over:
             return
         self._is_over = True
-        if self._slot:
-            self._context.drop_deadline(self._slot, self.expire)
+        if self._is_timed:
+            self._context.drop_deadline(self.expire)
         carrier, self._carrier = self._carrier, None
         if carrier is not None:
             carrier.abort()

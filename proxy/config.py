@@ -44,6 +44,17 @@ DEFAULT_RATE_GRACE_S = 10.0
 # HAProxy's timeout client class: a body that stands still this long, or a client that reads nothing, is given up.
 DEFAULT_STALL_S = 30.0
 
+# Linkerd's opaque ports: SMTP, MySQL, Galera, PostgreSQL, Redis, Elasticsearch, memcached. Many a server there speaks
+# first, and would wait for the client as the client does for it.
+DEFAULT_OPAQUE_PORTS = (25, 587, 3306, 4444, 5432, 6379, 9300, 11211)
+# Linkerd's protocol detection timeout.
+DEFAULT_DETECT_S = 10.0
+# Beside an app nobody asked for our time limits: as in Linkerd there is none on responses, and an idle connection is
+# the app's to close, unless that takes this long.
+SIDECAR_IDLE_S = 600.0
+# A slow body between an app and its client is no attack on it; a day is never.
+SIDECAR_STALL_S = 86_400.0
+
 
 @dataclass(frozen=True, slots=True)
 class HostPort:
@@ -54,12 +65,35 @@ class HostPort:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+Side = Literal["", "outbound", "inbound"]
+InboundDefault = Literal["all-unauthenticated", "deny"]
+
+
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """apex "": route by the authority each request names; else everything goes to that apex."""
+    """apex "": route by the authority each request names; else everything goes to that apex. side: of a sidecar, which
+    routes each connection by its original destination. is_optional: this machine may not have the address's family.
+    """
 
     address: HostPort
     apex: str = ""
+    side: Side = ""
+    is_optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """opaque_ports: of original destinations that are not looked into. detect_s: how long a client may be silent until
+    it is taken to wait for the server; 0: for ever. labels: the pod's, by which policies find it.
+    """
+
+    opaque_ports: tuple[int, ...] = DEFAULT_OPAQUE_PORTS
+    detect_s: float = DEFAULT_DETECT_S
+    is_ingress: bool = False
+    inbound_default: InboundDefault = "all-unauthenticated"
+    workload: str = ""
+    pod: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +189,7 @@ class Forwarding:
 class ProxyConfig:
     """destination: "HOST:PORT" or "unix:PATH", as grpc takes it. admin None: no admin listener. lifeline_fd: the proxy
     drains when it reads the end of this inherited pipe; -1 for none. tls: of all listeners; None: they take plain text.
-    upstream_tls: shown to backends that ask for a certificate.
+    upstream_tls: shown to backends that ask for a certificate. takes_faults: requests may ask for faults.
     """
 
     proxy_id: str
@@ -175,6 +209,8 @@ class ProxyConfig:
     control_tls: ControlTls = ControlTls()
     limits: Limits = Limits()
     forwarding: Forwarding = Forwarding()
+    sidecar: Sidecar | None = None
+    takes_faults: bool = False
 
 
 def parse_host_port(text: str) -> HostPort:

@@ -5,7 +5,7 @@ Requests for an authority nothing is known of yet are parked here until the agen
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
@@ -80,6 +80,14 @@ class ClientConnection(Protocol):
     def abort(self) -> None: ...
 
 
+class Override(Protocol):
+    """The module `ingress`, where a field of a request may name its authority; b"" where it does not."""
+
+    def of_head(self, head: bytes) -> bytes: ...
+
+    def of_fields(self, fields: "Iterable[Field]") -> bytes: ...
+
+
 class Parked(Protocol):
     """A request that waits for the table of its authority."""
 
@@ -97,16 +105,19 @@ class Context:
         "_deadlines",
         "_is_ticking",
         "ask",
+        "detect_s",
         "dialer",
         "ejections",
         "errors",
         "forwarder",
         "in_flight",
         "is_draining",
+        "is_sidecar",
         "limits",
         "loop",
         "max_in_flight",
         "now",
+        "override",
         "parked",
         "router",
         "tcp",
@@ -132,21 +143,25 @@ class Context:
         self.tcp = TcpSeries("src")
         self.errors = ErrorCounts()
         self.is_draining = False
+        # Of sidecars. How long a new connection is waited for to speak; 0: until it is idle. What may say another apex.
+        self.is_sidecar = False
+        self.detect_s = 0.0
+        self.override: Override | None = None
         self.now = monotonic()  # coarse: set by the sweep, good enough for idle times
         self.parked: dict[bytes, dict[Parked, None]] = {}  # by authority, in order of arrival
         self._deadlines: Deadlines[Callable[[], None]] = Deadlines()
         self.ejections = Ejections()
         self._is_ticking = False
 
-    def set_deadline(self, callback: Callable[[], None], timeout_s: float) -> int:
-        """Returns what drop_deadline needs."""
+    def set_deadline(self, callback: Callable[[], None], timeout_s: float) -> None:
+        """One for each callback; whoever has set it drops it, once."""
         if not self._is_ticking:
             self._is_ticking = True
             self.loop.call_later(TICK_S, self._tick)
-        return self._deadlines.add(monotonic() + timeout_s, callback)
+        self._deadlines.add(monotonic() + timeout_s, callback)
 
-    def drop_deadline(self, slot: int, callback: Callable[[], None]) -> None:
-        self._deadlines.discard(slot, callback)
+    def drop_deadline(self, callback: Callable[[], None]) -> None:
+        self._deadlines.discard(callback)
 
     def _tick(self) -> None:
         """Only while there are deadlines: an idle worker sleeps."""

@@ -4,13 +4,16 @@ An exchange is a Receiver; what carries its request (an HTTP/1 connection, a str
 """
 
 import asyncio
+import errno
+import math
 from collections.abc import Callable, Coroutine, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from milliroute.proxy.codec.h1 import CODECS
 from milliroute.proxy.config import Codec, H2Config, Timeouts, TlsFiles
-from milliroute.proxy.errors import ConnectFailed, ProxyError
-from milliroute.proxy.leaf import Endpoint
+from milliroute.proxy.errors import ConnectFailed, NoDescriptor, ProxyError
+from milliroute.proxy.leaf import Address
 from milliroute.proxy.message import RequestHead, ResponseHead
 from milliroute.proxy.metrics import TcpSeries
 from milliroute.proxy.outbox import Outbox
@@ -21,6 +24,11 @@ if TYPE_CHECKING:
     from milliroute.proxy.tls_link import TlsLink
 
 P = TypeVar("P", bound=asyncio.Protocol)
+
+# Of this process, of the machine.
+_NO_DESCRIPTOR = frozenset((errno.EMFILE, errno.ENFILE))
+# Between two tries while there is none: a connection that is closed for it has gone by then.
+STARVED_S = 0.01
 
 
 class Receiver(Protocol):
@@ -83,6 +91,9 @@ class Carrier(Protocol):
 class Swept(Protocol):
     def sweep(self) -> None: ...
 
+    def spare(self) -> bool:
+        """A descriptor is needed elsewhere: closes an idle connection; False where there is none."""
+
 
 class Pool(Protocol):
     """The connections of one endpoint in one version of HTTP."""
@@ -96,8 +107,8 @@ class Pool(Protocol):
 class Dialer:
     """What all pools of a worker share."""
 
-    __slots__ = ("_contexts", "codec", "codec_name", "h2", "loop", "outbox", "pools", "tasks", "tcp", "timeouts",
-                 "upstream_tls")  # fmt: skip
+    __slots__ = ("_contexts", "codec", "codec_name", "h2", "loop", "outbox", "pools", "starved_s", "tasks", "tcp",
+                 "timeouts", "upstream_tls")  # fmt: skip
 
     def __init__(
         self,
@@ -115,6 +126,7 @@ class Dialer:
         self.timeouts = timeouts
         self.tcp = tcp
         self.pools: set[Swept] = set()
+        self.starved_s = -math.inf  # when there was no descriptor the last time
         self.tasks: set[asyncio.Task[None]] = set()
         self._contexts: ClientContexts | None = None  # of TLS, once a backend speaks it
         self.upstream_tls: TlsFiles | None = None  # shown to those that ask for a certificate
@@ -125,27 +137,37 @@ class Dialer:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def dial(self, endpoint: Endpoint, make: Callable[[], P]) -> P:
+    async def dial(self, address: Address, make: Callable[[], P]) -> P:
         """A connection for one HTTP/1 request at a time; the caller limits the time. Raises OSError, and ValueError or
         OverflowError for an address that cannot be one."""
-        if endpoint.tls is not None:
-            return (await self.secure(endpoint, offers_h2=False)).hand_to(make())
-        _, protocol = await self.loop.create_connection(make, endpoint.host, endpoint.port)
+        if address.tls is not None:
+            return (await self.secure(address, offers_h2=False)).hand_to(make())
+        _, protocol = await self.loop.create_connection(make, address.host, address.port)
         return protocol
 
-    async def secure(self, endpoint: Endpoint, *, offers_h2: bool) -> "TlsLink":
+    async def secure(self, address: Address, *, offers_h2: bool) -> "TlsLink":
         """To an endpoint that speaks TLS; the link's alpn says which version of HTTP. Raises as `dial` does."""
         # Here, because a worker without TLS need not carry it.
         from milliroute.proxy import tls, tls_link
 
-        wanted = endpoint.tls
+        wanted = address.tls
         assert wanted is not None
         if self._contexts is None:
             self._contexts = tls.ClientContexts(self.upstream_tls)
         context = self._contexts.get(wanted.ca_file, offers_h2=offers_h2)
-        return await tls_link.connect(
-            self.loop, endpoint.host, endpoint.port, context, wanted.sni, self.timeouts.idle_s
-        )
+        return await tls_link.connect(self.loop, address.host, address.port, context, wanted.sni, self.timeouts.idle_s)
+
+    async def await_descriptor(self, exc: OSError, address: Address) -> None:
+        """For who could not begin a connection by exc: returns when it may try again; raises exc if it has another
+        cause, and NoDescriptor when the caller's limit of time ends it."""
+        if exc.errno not in _NO_DESCRIPTOR:
+            raise exc
+        self.starved_s = monotonic()
+        any(pool.spare() for pool in self.pools)
+        try:
+            await asyncio.sleep(STARVED_S)
+        except asyncio.CancelledError:
+            raise NoDescriptor(f"no file descriptor left to connect to {address}") from None
 
     def sweep(self) -> None:
         """Called once every half of pool_idle_s: closes what has been idle since the call before the last."""

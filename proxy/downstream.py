@@ -31,6 +31,8 @@ MAX_PENDING_BYTES = 64 * 1024
 LINGER_S = 2.0
 # A keep-alive connection that is idle when draining begins may have a request under way: it gets this long to arrive.
 DRAIN_IDLE_S = 1.0
+# A handshake record, of any version (RFC 8446 section 5.1).
+_TLS = b"\x16\x03"
 # struct linger: on, 0 s. Without it uvloop's abort ends a connection by a FIN, which to a client is a clean end.
 _LINGER_RESETS = struct.pack("ii", 1, 0)
 
@@ -47,6 +49,7 @@ class Downstream(asyncio.Protocol):
         "_codec",
         "_connections",
         "_context",
+        "_dialled",
         "_encodes",
         "_exchange",
         "_is_first",
@@ -74,10 +77,11 @@ class Downstream(asyncio.Protocol):
         self._codec: H1Codec = context.dialer.codec
         self._limits = context.limits
         self._tcp = context.tcp
-        self._apex = apex
+        self._apex = self._dialled = apex  # a request may have another apex, in ingress mode
         self._connections = connections
         self._client_ip = ""
-        self._alters_heads = context.forwarder is not None  # or TLS has to be noted in them
+        # Or TLS has to be noted in them.
+        self._alters_heads = context.forwarder is not None or context.override is not None
         self._encodes = False  # the response comes over HTTP/2 and goes on in chunks
         self._is_first = True
         self._is_half_closed = False
@@ -199,7 +203,7 @@ class Downstream(asyncio.Protocol):
                 break
             self._is_first = False
             head, end = parsed
-            if self._alters_heads and not self._alter(head):
+            if self._alters_heads and not self._alter(head, data[:end]):
                 break
             exchange = self._exchange = Exchange(self._context, self, head, self._apex)
             self._must_close = head.wants_close
@@ -218,10 +222,17 @@ class Downstream(asyncio.Protocol):
         if self._is_half_closed and self._exchange is None:
             self._transport.close()  # the rest of this head will never come
 
-    def _alter(self, head: RequestHead) -> bool:
-        """What is said of the client on the way; False where the request goes nowhere."""
+    def _alter(self, head: RequestHead, wire: bytes) -> bool:
+        """What is said of the client on the way; False where the request goes nowhere. wire: as it came."""
         if self._is_tls:
             head.is_https = True
+        override = self._context.override
+        if override is not None:
+            try:
+                self._apex = override.of_head(wire) or self._dialled
+            except RequestRefused as exc:
+                self._refuse(exc)
+                return False
         forwarder = self._context.forwarder
         if forwarder is not None:
             try:
@@ -247,13 +258,18 @@ class Downstream(asyncio.Protocol):
     def _become_opaque(self, data: bytes) -> bool:
         """data: all that came; False, and nothing done, where HTTP was agreed on or the apex is known to speak it."""
         tls = self._transport.get_extra_info("ssl_object")
-        if is_declared_http(self._app_protocols()) or (tls is not None and tls.selected_alpn_protocol()):
+        # An app that speaks TLS by itself, to a Service known for https: between the two of them.
+        is_apps_tls = self._context.is_sidecar and data.startswith(_TLS)
+        if is_declared_http(self._app_protocols()) and not is_apps_tls:
+            return False
+        if tls is not None and tls.selected_alpn_protocol():
             return False
         # Here, because a worker whose clients speak HTTP need not carry it.
         from milliroute.proxy.opaque import Tunnel
 
         self._connections.discard(self)
-        Tunnel(self._context, self._apex, self._connections).begin(self._transport, data)
+        tunnel = Tunnel(self._context, self._apex, self._connections)
+        tunnel.begin(self._transport, data, is_declared=is_apps_tls)
         return True
 
     def _app_protocols(self) -> list[str]:
@@ -342,8 +358,10 @@ class Downstream(asyncio.Protocol):
         elif exchange is None:
             if now >= self.deadline_s and not self._is_write_paused:
                 self._give_up(now)
-            elif self._is_fresh_and_silent() and is_declared_opaque(self._app_protocols()):
-                self._become_opaque(b"")  # it was not known when the connection was made
+            elif self._is_fresh_and_silent() and (
+                is_declared_opaque(self._app_protocols()) or self._is_silent_too_long(now)
+            ):
+                self._become_opaque(b"")  # it was not known when the connection was made, or the server speaks first
         elif self._body is None or self._is_paused or self._awaits_continue:
             exchange.check_time(now)  # nothing is asked of the client but to read
         elif now >= self.deadline_s and not self._is_tunnel:
@@ -355,6 +373,12 @@ class Downstream(asyncio.Protocol):
     def _is_fresh_and_silent(self) -> bool:
         is_fresh = self._is_first and self._apex != b"" and not (self._pending or self._is_lingering)
         return is_fresh and not self._transport.is_closing()
+
+    def _is_silent_too_long(self, now: float) -> bool:
+        """In a sidecar, whose clients do not know that somebody waits for them to speak first."""
+        context = self._context
+        since_s = self.deadline_s - context.dialer.timeouts.idle_s
+        return context.detect_s > 0 and not context.is_draining and now >= since_s + context.detect_s
 
     def _give_up(self, now: float) -> None:
         """The deadline has passed and there is no exchange."""

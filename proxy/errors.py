@@ -7,7 +7,8 @@ ProxyError
 │   ├── StreamError       one HTTP/2 stream is malformed; its connection lives (RFC 9113 section 5.4.2)
 │   │   └── HeadersTooLarge   over our field count or list size: 431
 │   └── HpackError        a field block that can't be read; the connection ends with COMPRESSION_ERROR
-├── RoutingError          no route (404), no ready backend (503), denied by a policy (403)
+├── RoutingError          no route (404), no ready backend (503, 500), denied by a policy (403)
+├── Redirected            the rule says so, and it is no failure: 301 to 308
 ├── ConnectFailed         502 refused, 504 timed out; nothing was sent, so a retry is always safe
 ├── LimitReached
 │   ├── Overloaded        503: more than this proxy takes on
@@ -44,11 +45,14 @@ class ProxyError(Exception):
     source = Source.PROXY
     is_retry_safe = False
 
-    def __init__(self, text: str, *, status: int | None = None) -> None:
+    def __init__(self, text: str, *, status: int | None = None, grpc_status: int = 0) -> None:
+        """grpc_status: 0 for that of its kind."""
         super().__init__(text)
         self.text = text
         if status is not None:
             self.status = status
+        if grpc_status:
+            self.grpc_status = grpc_status
 
 
 class ProtocolError(ProxyError):
@@ -112,6 +116,16 @@ class NoBackend(RoutingError):
     source = Source.UPSTREAM
 
 
+class Redirected(ProxyError):
+    """location: where to."""
+
+    label = "redirect"
+
+    def __init__(self, status: int, location: bytes) -> None:
+        super().__init__("", status=status)
+        self.location = location
+
+
 class AccessDenied(RoutingError):
     label = "denied"
     status = 403
@@ -131,6 +145,14 @@ class ConnectTimeout(ConnectFailed):
     label = "connect timeout"
     status = 504
     grpc_status = GRPC_DEADLINE
+
+
+class NoDescriptor(ConnectFailed):
+    """This process, or its machine, has none left for the connection: no endpoint is to blame."""
+
+    label = "descriptors"
+    status = 503
+    source = Source.PROXY
 
 
 class UpstreamFailed(ProxyError):

@@ -14,6 +14,7 @@ from milliroute.proxy.message import ResponseHead
 from milliroute.proxy.metrics import GRPC_FAILURES
 from milliroute.proxy.policy import Policy
 from milliroute.proxy.retrying import Retrying
+from milliroute.proxy.throttle import Throttle
 
 if TYPE_CHECKING:
     from milliroute.proxy.codec.hpack_static import Field
@@ -31,6 +32,8 @@ class Exchange(Retrying):
 
     def abandon(self) -> None:
         """The client is gone."""
+        if isinstance(self._client, Throttle):
+            self._client.stop()  # it may outlive the exchange
         if self._is_over:
             return
         if self._is_counted and self._leaf is not None and not self.has_begun_response:
@@ -44,10 +47,21 @@ class Exchange(Retrying):
             upstream.abort()
 
     def pause_response(self) -> None:
+        if isinstance(self._client, Throttle):
+            self._client.hold_up()
+        self.pause_backend()
+
+    def resume_response(self) -> None:
+        if isinstance(self._client, Throttle):
+            self._client.go_on()
+        else:
+            self.resume_backend()
+
+    def pause_backend(self) -> None:
         if self._upstream is not None:
             self._upstream.pause()
 
-    def resume_response(self) -> None:
+    def resume_backend(self) -> None:
         if self._upstream is not None:
             self._read_s = self._context.now
             self._upstream.resume()
@@ -72,7 +86,7 @@ class Exchange(Retrying):
 
     def expire(self) -> None:
         """Its deadline has passed."""
-        self._deadline_slot = 0
+        self._has_deadline = False
         if self._is_over:
             return
         error = self._expiry()
@@ -107,7 +121,8 @@ class Exchange(Retrying):
         self._grpc_ms = -1.0
         # gRPC is POST, always.
         is_call = head.is_h2 and self.head.method == b"POST" and _is_grpc(head)
-        if self._endpoint.accrual is not None and not is_call:
+        accrual = self._endpoint.accrual
+        if accrual is not None and not is_call and not (accrual.is_calm and head.status < 500):
             self._judge(head.status < 500, now)
         policy = self._split.policy
         if policy is not None and self._is_kept_back(policy, head, now, is_call=is_call, is_end=is_end):
@@ -146,11 +161,11 @@ class Exchange(Retrying):
         self._is_request_done = False  # from here on the client's bytes are its part of a tunnel
         self._grpc_ms = -1.0
         now = monotonic()
-        if self._try_slot:
+        if self._has_try_limit:
             self._drop_try()
-        if self._deadline_slot and not self._is_clients_limit:  # of requests, not of tunnels
-            self._context.drop_deadline(self._deadline_slot, self.expire)
-            self._deadline_slot = 0
+        if self._has_deadline and not self._is_clients_limit:  # of requests, not of tunnels
+            self._context.drop_deadline(self.expire)
+            self._has_deadline = False
         self._judge(True, now)
         if self._leaf is not None:
             self._leaf.series.record(head.status, (now - self._charged_s) * 1000)
@@ -188,12 +203,12 @@ class Exchange(Retrying):
 
     def _is_kept_back(self, policy: Policy, head: ResponseHead, now: float, *, is_call: bool, is_end: bool) -> bool:
         """Nothing of this response goes to the client: not at all or, of a call, not before its status is known."""
-        if self._try_slot:
+        if self._has_try_limit:
             self._drop_try()
         if is_end:
             self._upstream = None  # in its pool, or another's
         if not is_call:
-            return self._is_tried_again(policy, head, now)
+            return head.status in policy.statuses and self._is_tried_again(policy, head, now)
         if is_end:
             return self._is_call_tried_again(head, head.value_of(b"grpc-status").decode("latin-1"), now)
         # Whoever still sends may wait for the head before going on.
@@ -203,10 +218,11 @@ class Exchange(Retrying):
 
     def _is_tried_again(self, policy: Policy, head: ResponseHead, now: float) -> bool:
         leaf = self._leaf
-        if leaf is None or not policy.retries_status(head.status, self.head.method, self._tries()):
-            return False
+        is_allowed = policy.retries_status(head.status, self.head.method, self._tries())
         # Who says when to come back does not want to be asked before.
-        if head.value_of(b"retry-after") or not self._may_retry(now):
+        if leaf is None or (is_allowed and head.value_of(b"retry-after")):
+            return False
+        if not self._is_paid(is_allowed, head.status, b"", now):
             return False
         leaf.series.record(head.status, (now - self._charged_s) * 1000)
         self._retry(now)
@@ -214,9 +230,10 @@ class Exchange(Retrying):
 
     def _is_call_tried_again(self, head: ResponseHead, grpc_status: str, now: float) -> bool:
         policy, leaf = self._split.policy, self._leaf
-        if policy is None or leaf is None or not policy.retries_call(grpc_status.encode("latin-1"), self._tries()):
+        if policy is None or leaf is None:
             return False
-        if not self._may_retry(now):
+        code = grpc_status.encode("latin-1")
+        if not self._is_paid(policy.retries_call(code, self._tries()), 0, code, now):
             return False
         self._held = None
         leaf.series.record_grpc(head.status, grpc_status, (now - self._charged_s) * 1000)

@@ -184,15 +184,18 @@ class H2Client(msgspec.Struct, eq=False):
             self._is_full = False
             self.exchange.resume_response()
 
-    def is_stuck(self, now: float, limit_s: float) -> bool:
-        """The client has taken nothing for so long, or too little, of what waits for it (CVE-2019-9517, -9511)."""
+    def is_stuck(self, now: float, idle_s: float) -> bool:
+        """The client has taken nothing for so long, or too little, of what waits for it (CVE-2019-9517, -9511). idle_s:
+        for calls and tunnels, which may be read as slowly as the client works."""
         if not (self._is_full or self._is_answered):
             return False
+        limits = self._connection.limits
+        rate, limit_s = limits.min_rate_bytes_s, limits.stall_s
+        if self._is_tunnel or self._is_call():
+            rate, limit_s = 0, idle_s + limits.initial_debt_s
         queued = self._connection.h2.queued(self._stream_id)
         taken = self._waiting_bytes - queued
         if taken > 0:
-            # What a call waits for may be read as slowly as its client works.
-            rate = 0 if self.exchange is not None and self._is_call() else self._connection.limits.min_rate_bytes_s
             self._full_s = earned_until(self._full_s, now, taken, rate)
         self._waiting_bytes = queued
         return now - self._full_s > limit_s
@@ -210,6 +213,11 @@ class H2Client(msgspec.Struct, eq=False):
     def _await_body(self) -> None:
         connection = self._connection
         self._body_s = connection.now - connection.limits.initial_debt_s
+
+    def _await_reading(self) -> None:
+        """From here on the client owes it to take what waits, as in HTTP/1.1."""
+        connection = self._connection
+        self._full_s = connection.now - connection.limits.initial_debt_s
 
     def _is_call(self) -> bool:
         """A gRPC call's messages come when they come, and before the last its backend owes no answer."""
@@ -237,7 +245,7 @@ class H2Client(msgspec.Struct, eq=False):
     def _pause_if_full(self) -> None:
         if not self._is_full and self._connection.h2.queued(self._stream_id) > HIGH_WATER_BYTES:
             self._is_full = True
-            self._full_s = self._connection.now
+            self._await_reading()
             if self.exchange is not None:
                 self.exchange.pause_response()
 
@@ -246,7 +254,7 @@ class H2Client(msgspec.Struct, eq=False):
         self.exchange = None
         if self._connection.h2.queued(self._stream_id):
             self._is_answered = True
-            self._full_s = self._connection.now
+            self._await_reading()
         else:
             self._leave()
 

@@ -14,6 +14,11 @@ from milliroute.proxy.state import AuthorityState
 # One frame holds one authority: 16 MiB is some 200,000 endpoints; more than that is a bug and not a table.
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 _LENGTH = struct.Struct(">I")
+# Authorities and keys that begin so are ports of the pod itself, of which the proxy beside its app asks. A key goes on
+# with "?" and the pod's labels, which are for the control service.
+INBOUND = "inbound:"
+# Keys that begin so are addresses that a sidecar's app has dialled, and that are no Service's.
+DIALLED = "dialled:"
 
 
 class Alias(msgspec.Struct, tag="alias", frozen=True):
@@ -95,6 +100,7 @@ class LeafDelta(msgspec.Struct, frozen=True, array_like=True):
     responses: list[ResponseDelta]
     latencies: list[LatencyDelta]
     retries: int = 0
+    skipped: list[tuple[str, int]] = []  # failures that were not tried again, by why
 
 
 class TcpDelta(msgspec.Struct, frozen=True, array_like=True):
@@ -127,13 +133,34 @@ class AccessDelta(msgspec.Struct, frozen=True, array_like=True):
     count: int
 
 
+class LimitDelta(msgspec.Struct, frozen=True, array_like=True):
+    """Requests refused by one rate limit of one authority. scope: total, client or override."""
+
+    authority: str
+    limit: str
+    scope: str
+    count: int
+
+
+class LeftOut(msgspec.Struct, frozen=True, array_like=True):
+    """Endpoints ("HOST:PORT") of one backend that are left out: out for their failures, sick by health checks."""
+
+    authority: str
+    backend: str
+    namespace: str
+    out: list[str]
+    sick: list[str]
+
+
 class Stats(msgspec.Struct, tag="stats", frozen=True):
-    """Up, once a second and once more before exit; empty lists where nothing changed."""
+    """Up, once a second and once more before exit; empty lists, or None, where nothing changed."""
 
     leaves: list[LeafDelta]
     tcp: list[TcpDelta]
     errors: list[ErrorDelta]
     access: list[AccessDelta] = []
+    limits: list[LimitDelta] = []
+    left_out: list[LeftOut] | None = None  # all of them, where they are others than last said
 
 
 Down = Alias | Update | Forget | Drain

@@ -18,10 +18,13 @@ class RequestHead:
 
     wants_close: the client asked for it, or speaks HTTP/1.0; is_http10 clients get no chunks and no 1xx. is_h2: see
     message_h2; its bodies come as payload and never as chunks. is_https: it came by TLS, which no field of it says.
+    bare: the same before the filters of a leaf; set only where a leaf has some.
     """
 
     is_h2 = False
+    bare: "RequestHead"
     __slots__ = (
+        "bare",
         "expects_continue",
         "host",
         "is_http10",
@@ -51,10 +54,30 @@ class RequestHead:
 
     def alter(self, drop: frozenset[bytes], more: Fields) -> None:
         """Without the fields of these (lower-case) names, and with more at the end."""
-        lines = [self.wire[:-4]]
-        if drop:
-            lines = [line for line in lines[0].split(b"\r\n") if line.partition(b":")[0].lower() not in drop]
-        self.wire = b"\r\n".join([*lines, *(name + b": " + value for name, value in more), b"", b""])
+        self.wire = altered(self.wire, drop, more)
+
+    def retarget(self, target: bytes, host: bytes) -> None:
+        """Another target, or another host: both of the kind that a codec accepts."""
+        first, *lines = self.wire.split(b"\r\n")
+        method, _, rest = first.partition(b" ")
+        version = rest.rpartition(b" ")[2]
+        if host != self.host:
+            lines = [b"host: " + host if line[:5].lower() == b"host:" else line for line in lines]
+        self.wire = b"\r\n".join([method + b" " + target + b" " + version, *lines])
+        self.target, self.host = target, host
+
+    def fork(self) -> "RequestHead":
+        """One like it that can be changed by itself."""
+        made = RequestHead(self.method, self.target, self.host, self.wire, self.length)
+        made.wants_close = self.wants_close
+        made.is_http10 = self.is_http10
+        made.is_https = self.is_https
+        made.expects_continue = self.expects_continue
+        made.upgrade = self.upgrade
+        return made
+
+    def scheme(self) -> bytes:
+        return b"https" if self.is_https else b"http"
 
     def h1_wire(self) -> bytes:
         return self.wire
@@ -85,12 +108,23 @@ class ResponseHead:
     def fields(self) -> Fields:
         return parse_fields(self.wire)
 
+    def alter(self, drop: frozenset[bytes], more: Fields) -> None:
+        """As of a request."""
+        self.wire = altered(self.wire, drop, more)
+
     def value_of(self, name: bytes) -> bytes:
         """Of the first field of this name, b"" without one."""
         return next((value for found, value in self.fields() if found == name), b"")
 
     def h1_wire(self) -> bytes:
         return self.wire
+
+
+def altered(wire: bytes, drop: frozenset[bytes], more: Fields) -> bytes:
+    lines = [wire[:-4]]
+    if drop:
+        lines = [line for line in lines[0].split(b"\r\n") if line.partition(b":")[0].lower() not in drop]
+    return b"\r\n".join([*lines, *(name + b": " + value for name, value in more), b"", b""])
 
 
 def parse_fields(wire: bytes) -> Fields:

@@ -72,6 +72,21 @@ class H2RequestHead(RequestHead):
         kept = [field for field in self._fields if field.name not in drop]
         self._fields = kept + [Field(name, value) for name, value in more]
 
+    def retarget(self, target: bytes, host: bytes) -> None:
+        changed = {b":path": target, b":authority": host, b"host": host}
+        self._fields = [Field(f.name, changed[f.name]) if f.name in changed else f for f in self._fields]
+        self.target, self.host = target, host
+
+    def fork(self) -> "H2RequestHead":
+        made = H2RequestHead.__new__(H2RequestHead)
+        made.method, made.target, made.host = self.method, self.target, self.host
+        made.upgrade, made.length, made._fields = self.upgrade, self.length, self._fields
+        return made
+
+    def scheme(self) -> bytes:
+        found = next((f.value for f in self._fields if f.name == b":scheme"), b"")
+        return b"https" if found == b"https" else b"http"
+
     def h2_fields(self) -> Sequence[Field | tuple[bytes, bytes]]:
         return self._fields
 
@@ -106,6 +121,10 @@ class H2ResponseHead(ResponseHead):
 
     def fields(self) -> Fields:
         return [(f.name, f.value) for f in self._fields if not f.name.startswith(b":")]
+
+    def alter(self, drop: frozenset[bytes], more: Fields) -> None:
+        kept = [field for field in self._fields if field.name not in drop]
+        self._fields = kept + [Field(name, value) for name, value in more]
 
     def value_of(self, name: bytes) -> bytes:
         for field in self._fields:

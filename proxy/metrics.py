@@ -37,7 +37,7 @@ class StatusSeries:
 class LeafSeries:
     """All counts of one leaf under one authority; lives as long as the worker, over table swaps."""
 
-    __slots__ = ("authority", "by_error", "by_status", "leaf", "namespace", "requests", "retries", "split")
+    __slots__ = ("authority", "by_error", "by_status", "leaf", "namespace", "requests", "retries", "skipped", "split")
 
     def __init__(self, authority: str, split: str, leaf: str, namespace: str) -> None:
         self.authority = authority
@@ -46,6 +46,7 @@ class LeafSeries:
         self.namespace = namespace
         self.requests = 0
         self.retries = 0
+        self.skipped: dict[str, int] = {}
         self.by_status: dict[int, StatusSeries] = {}
         self.by_error: dict[str, StatusSeries] = {}
 
@@ -78,10 +79,14 @@ class LeafSeries:
         series.sum_ms += latency_ms
         series.buckets[bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += 1
 
+    def skip(self, why: str) -> None:
+        """A failure that its owner wanted to be tried again, and was not: no_budget, limit, method or body."""
+        self.skipped[why] = self.skipped.get(why, 0) + 1
+
     def take(self) -> LeafDelta | None:
         """What changed since the last call, and zero from here; None where nothing did."""
         changed = [s for s in (*self.by_status.values(), *self.by_error.values()) if s.count]
-        if not (self.requests or changed or self.retries):
+        if not (self.requests or changed or self.retries or self.skipped):
             return None
         delta = LeafDelta(
             self.authority,
@@ -92,15 +97,18 @@ class LeafSeries:
             [ResponseDelta(s.status, s.grpc_status, s.is_success, s.error, s.count) for s in changed],
             [LatencyDelta(s.status, s.buckets, s.sum_ms) for s in changed],
             self.retries,
+            list(self.skipped.items()),
         )
         self.requests = self.retries = 0
+        self.skipped = {}
         for s in changed:
             s.count, s.sum_ms, s.buckets = 0, 0.0, [0] * len(s.buckets)
         return delta
 
 
 class TcpSeries:
-    """Connections and bytes of one side: "src" is downstream, "dst" is upstream."""
+    """Connections and bytes of one side: "src" is downstream, "dst" is upstream; of a sidecar's inbound listeners
+    "inbound src" and "inbound dst"."""
 
     __slots__ = ("_reported_open", "closed", "open_now", "opened", "peer", "read_bytes", "write_bytes")
 
@@ -120,11 +128,12 @@ class TcpSeries:
 
 
 class ErrorCounts:
-    """Answers of our own, by short name."""
+    """Answers of our own, by short name. prefix: of the names that are reported, "" or "inbound "."""
 
-    __slots__ = ("_counts",)
+    __slots__ = ("_counts", "_prefix")
 
-    def __init__(self) -> None:
+    def __init__(self, prefix: str = "") -> None:
+        self._prefix = prefix
         self._counts: dict[str, int] = {}
 
     def add(self, error: str) -> None:
@@ -132,4 +141,4 @@ class ErrorCounts:
 
     def take(self) -> list[ErrorDelta]:
         counts, self._counts = self._counts, {}
-        return [ErrorDelta(error, count) for error, count in counts.items()]
+        return [ErrorDelta(self._prefix + error, count) for error, count in counts.items()]

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 from milliroute.proxy.context import ClientConnection, Context
 from milliroute.proxy.detection import FirstLine, is_declared_http
-from milliroute.proxy.errors import ConnectFailed, ConnectTimeout, NoBackend, NoRoute, ProxyError, RequestRefused
+from milliroute.proxy.errors import (
+    ConnectFailed,
+    ConnectTimeout,
+    NoBackend,
+    NoRoute,
+    ProxyError,
+    RequestRefused,
+    Source,
+)
 from milliroute.proxy.leaf import Endpoint, Leaf
 from milliroute.proxy.message import RequestHead
 from milliroute.proxy.replies import error_reply
@@ -39,7 +47,9 @@ class Tunnel:
         "_down",
         "_endpoint",
         "_held",
+        "_is_declared",
         "_is_over",
+        "_is_probe",
         "_leaf",
         "_live",
         "_split",
@@ -61,25 +71,27 @@ class Tunnel:
         self._up: End | None = None
         self._endpoint: Endpoint | None = None  # set once it is routed
         self._held = b""
+        self._is_declared = False
         self._is_over = False
+        self._is_probe = False  # of an endpoint that is out for its failures
         self._live = 1
         self._tried_endpoints: list[Endpoint] = []
         self._tried_leaves: list[Leaf] = []
         self.started_s = monotonic()
         self.deadline_s = 0.0  # for what is still to be written, once both directions have ended
 
-    def begin(self, transport: asyncio.Transport, data: bytes) -> None:
-        """data: what the client has sent so far."""
-        self._connections.add(self)
-        self._down.adopt(transport)
-        transport.set_protocol(self._down)
+    def begin(self, transport: asyncio.Transport, data: bytes, *, is_declared: bool = False) -> None:
+        """data: what the client has sent so far. is_declared: that it is no HTTP was not guessed from that."""
+        self._take(transport)
+        self._is_declared = is_declared
         if data:
             self._held = data
             self._down.pause()
-            watched = self._down.watched = FirstLine()
-            if watched.feed(data):
-                self.refuse(RequestRefused("malformed method"))
-                return
+            if not is_declared:
+                watched = self._down.watched = FirstLine()
+                if watched.feed(data):
+                    self.refuse(RequestRefused("malformed method"))
+                    return
         try:
             found = self._context.router.find(self._apex)
         except NoRoute as exc:
@@ -89,6 +101,11 @@ class Tunnel:
             self._context.park(self, self._apex)
         else:
             self._route(found)
+
+    def _take(self, transport: asyncio.Transport) -> None:
+        self._connections.add(self)
+        self._down.adopt(transport)
+        transport.set_protocol(self._down)
 
     # context.Parked
 
@@ -158,7 +175,7 @@ class Tunnel:
     # Routing
 
     def _route(self, found: AuthorityTable) -> None:
-        if is_declared_http(backend.state.app_protocol for backend in found.backends):
+        if not self._is_declared and is_declared_http(backend.state.app_protocol for backend in found.backends):
             self.refuse(RequestRefused("not an HTTP request, and the service speaks HTTP"))
             return
         access = self._access = found.access
@@ -177,6 +194,8 @@ class Tunnel:
     def _dispatch(self, leaf: Leaf, endpoint: Endpoint) -> None:
         self._leaf, self._endpoint = leaf, endpoint
         endpoint.load.begin()
+        if endpoint.accrual is not None and endpoint.accrual.is_out:
+            self._is_probe = self._context.ejections.probe(endpoint, monotonic())
         self._context.dialer.spawn(self._connect(endpoint))
 
     async def _connect(self, endpoint: Endpoint) -> None:
@@ -184,9 +203,11 @@ class Tunnel:
         error: ConnectFailed
         try:
             async with asyncio.timeout(dialer.timeouts.connect_s):
-                await dialer.loop.create_connection(lambda: End(self, dialer.tcp), endpoint.host, endpoint.port)
+                await self._dial(endpoint)
         except TimeoutError:
             error = ConnectTimeout(f"connect to {endpoint} timed out")
+        except ConnectFailed as exc:
+            error = exc
         except (OSError, ValueError, OverflowError) as exc:  # see upstream.H1Pool
             reason = getattr(exc, "strerror", None) or exc.__class__.__name__
             error = ConnectFailed(f"connect to {endpoint} failed: {reason}")
@@ -196,10 +217,26 @@ class Tunnel:
         if not self._is_over and self._up is None:
             self._connect_failed(endpoint, error)
 
+    async def _dial(self, endpoint: Endpoint) -> None:
+        dialer = self._context.dialer
+        while not self._is_over:
+            try:
+                await dialer.loop.create_connection(lambda: End(self, dialer.tcp), endpoint.host, endpoint.port)
+            except OSError as exc:
+                await dialer.await_descriptor(exc, endpoint.address)
+            else:
+                return
+
     def _connect_failed(self, endpoint: Endpoint, error: ConnectFailed) -> None:
         """As for a request: the leaf's next endpoint, then another leaf."""
         leaf, now = self._leaf, monotonic()
-        endpoint.load.observe(self._context.dialer.timeouts.connect_s, now)
+        if error.source is not Source.PROXY:
+            endpoint.load.observe(self._context.dialer.timeouts.connect_s, now)
+            self._is_probe = False
+            self._context.ejections.failed(endpoint, now)
+        elif self._is_probe:
+            self._is_probe = False
+            self._context.ejections.probe_lost(endpoint)
         self._tried_endpoints.append(endpoint)
         following = leaf.balancer.pick_other(now, self._tried_endpoints) if leaf.balancer else None
         if following is None:
@@ -231,6 +268,10 @@ class Tunnel:
             return
         down = self._down
         self._up = up
+        # All that can be known of it: what passes through has no end that would be good or bad.
+        if self._endpoint is not None and self._endpoint.accrual is not None:
+            self._is_probe = False
+            self._context.ejections.succeeded(self._endpoint, monotonic())
         up.other, down.other = down, up
         held, self._held = self._held, b""
         if held:
@@ -272,14 +313,17 @@ class Tunnel:
         self._is_over = True
         self._held = b""
         if self._endpoint is not None:
+            if self._is_probe:
+                self._context.ejections.probe_lost(self._endpoint)
             self._endpoint.load.end()
         else:
             self._context.leave(self, self._apex)
 
 
 def _split_without_match(found: AuthorityTable) -> Split:
-    """The route that asks nothing of a request: there is no path or header here that a match could take."""
+    """The route that asks nothing of a request: there is no path or header here that a match could take. Rules of the
+    Gateway API (those with a name) are about requests, even where they take all."""
     for route, state in zip(found.routes, found.state.routes, strict=True):
-        if not state.matches:
+        if not state.matches and not state.name and route.answer is None:
             return route.split
     raise NoRoute("every route of this authority asks for an HTTP request")

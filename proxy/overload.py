@@ -38,9 +38,11 @@ def connection_ceiling(nofile: int) -> int:
 
 def largest(queued: Iterable[tuple[int, T]], limit_bytes: int) -> list[T]:
     """Whom to cut off so that the rest holds at most limit_bytes together: those who hold most, as few as possible."""
-    ranked = sorted(queued, key=lambda pair: pair[0], reverse=True)
-    excess, chosen = sum(size for size, _ in ranked) - limit_bytes, []
-    for size, holder in ranked:
+    held = list(queued)
+    excess, chosen = sum(size for size, _ in held) - limit_bytes, []
+    if excess <= 0:
+        return []
+    for size, holder in sorted(held, key=lambda pair: pair[0], reverse=True):
         if excess <= 0:
             break
         excess -= size
@@ -87,11 +89,20 @@ class TokenBucket:
 
     def take(self, now: float) -> float:
         """Takes a token and returns 0.0; or takes none and returns in how many seconds there is one (inf: never)."""
+        wait_s = self.wait_s(now)
+        if not wait_s:
+            self.spend()
+        return wait_s
+
+    def spend(self) -> None:
+        """A token that is there, as wait_s has just said."""
+        self._tokens -= 1.0
+
+    def wait_s(self, now: float) -> float:
+        """The same, and takes none."""
         elapsed_s = max(now - self._updated_s, 0.0)  # a clock that stands or goes back gives none, and takes none
-        tokens = min(self._tokens + elapsed_s * self._rate_per_s, self._burst)
+        tokens = self._tokens = min(self._tokens + elapsed_s * self._rate_per_s, self._burst)
         self._updated_s = now
         if tokens >= 1.0:
-            self._tokens = tokens - 1.0
             return 0.0
-        self._tokens = tokens
         return (1.0 - tokens) / self._rate_per_s if self._rate_per_s else float("inf")

@@ -11,12 +11,14 @@ from milliroute.proxy.state import PolicyState
 
 
 class Policy:
-    """Times in seconds, 0 for none. try_s: of one try, until its response begins; request_s: of the whole request."""
+    """statuses: which may be tried again. Times in seconds, 0 for none. try_s: of one try, until its response begins;
+    request_s: of the whole request.
+    """
 
-    __slots__ = ("_grpc", "_limit", "_methods", "_statuses", "idle_s", "request_s", "try_s")
+    __slots__ = ("_grpc", "_limit", "_methods", "idle_s", "request_s", "statuses", "try_s")
 
     def __init__(self, state: PolicyState) -> None:
-        self._statuses = frozenset(status for low, high in state.retry_statuses for status in range(low, high + 1))
+        self.statuses = frozenset(status for low, high in state.retry_statuses for status in range(low, high + 1))
         self._grpc = frozenset(b"%d" % code for code in state.retry_grpc)
         self._limit = state.retry_limit
         self._methods: Collection[bytes] | None = None  # None: all
@@ -33,7 +35,7 @@ class Policy:
 
     def retries_status(self, status: int, method: bytes, tries: int) -> bool:
         """tries: retries that were made of this request already."""
-        return status in self._statuses and self._allows(method, tries)
+        return status in self.statuses and self._allows(method, tries)
 
     def retries_call(self, grpc_status: bytes, tries: int) -> bool:
         """A gRPC response: any method, since naming its statuses is the opt-in."""
@@ -50,7 +52,15 @@ class Policy:
     def retries_connect(self, is_timeout: bool, tries: int) -> bool:
         """Where nobody could be connected to, after a pause. Nothing was sent, so any method."""
         status, grpc_status = (504, b"4") if is_timeout else (502, b"14")
-        return (status in self._statuses or grpc_status in self._grpc) and tries < self._limit
+        return (status in self.statuses or grpc_status in self._grpc) and tries < self._limit
+
+    def why_not(self, status: int, grpc_status: bytes, method: bytes, tries: int) -> str:
+        """Of what is not tried again: "limit", "method", or "" where nobody asked for it."""
+        if method == b"POST" and grpc_status in self._grpc:
+            return "limit" if tries >= self._limit else ""
+        if status not in self.statuses:
+            return ""
+        return "limit" if tries >= self._limit else "method"
 
     def _retries_own(self, status: int, grpc_status: bytes, method: bytes, tries: int) -> bool:
         """What we would answer ourselves: by its HTTP status or, for a call, which is a POST, by gRPC's."""

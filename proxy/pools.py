@@ -1,10 +1,17 @@
 """Which pool serves an endpoint: one for each version of HTTP, made at the first use."""
 
-from typing import cast
+from typing import Protocol, TypeVar, cast
 
-from milliroute.proxy.dialer import Dialer, Pool
-from milliroute.proxy.leaf import Endpoint
+from milliroute.proxy.dialer import Dialer, Pool, Swept
+from milliroute.proxy.leaf import Closable, Endpoint
 from milliroute.proxy.upstream import H1Pool
+
+
+class _Kept(Pool, Swept, Closable, Protocol):
+    """What a worker does with a pool."""
+
+
+P = TypeVar("P", bound=_Kept)
 
 
 def pool_of(dialer: Dialer, endpoint: Endpoint, is_h2: bool) -> Pool:
@@ -19,15 +26,20 @@ def _h1_pool_of(dialer: Dialer, endpoint: Endpoint) -> H1Pool:
 
 
 def _h1_pool(dialer: Dialer, endpoint: Endpoint) -> H1Pool:
-    made = endpoint.pool = H1Pool(endpoint, dialer)
-    dialer.pools.add(made)
-    return made
+    made = endpoint.pool = H1Pool(endpoint.address, dialer)
+    return _opened(made, endpoint, dialer)
 
 
 def _h2_pool(dialer: Dialer, endpoint: Endpoint) -> Pool:
     # Here, because a worker that never sees HTTP/2 need not carry it.
     from milliroute.proxy.upstream_h2 import H2Pool
 
-    made = endpoint.pool_h2 = H2Pool(endpoint, dialer, _h1_pool_of(dialer, endpoint) if endpoint.tls else None)
-    dialer.pools.add(made)
-    return made
+    made = endpoint.pool_h2 = H2Pool(endpoint.address, dialer, _h1_pool_of(dialer, endpoint) if endpoint.tls else None)
+    return _opened(made, endpoint, dialer)
+
+
+def _opened(pool: P, endpoint: Endpoint, dialer: Dialer) -> P:
+    dialer.pools.add(pool)
+    if endpoint.is_gone:
+        pool.close()  # for the one request that goes there by a table that is not in force any more
+    return pool

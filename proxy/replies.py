@@ -5,7 +5,7 @@ Pure: an error and the request in, bytes out.
 
 from http import HTTPStatus
 
-from milliroute.proxy.errors import LimitReached, ProxyError
+from milliroute.proxy.errors import LimitReached, ProxyError, Redirected
 from milliroute.proxy.message import RequestHead
 
 # RFC 9110's words, where Python 3.11 still has RFC 2616's.
@@ -24,6 +24,8 @@ def error_reply(error: ProxyError, head: RequestHead | None, *, closes: bool) ->
 
 def error_fields(error: ProxyError, head: RequestHead | None) -> list[tuple[bytes, bytes]]:
     """The same answer as HTTP/2 fields, :status first."""
+    if isinstance(error, Redirected):
+        return [(b":status", b"%d" % error.status), (b"location", error.location), (b"content-length", b"0")]
     text = _one_line(error.text)
     if head is not None and _is_grpc(head):
         # Here, because only such an answer needs it: 0.4 MiB in each worker (measured).

@@ -1,7 +1,8 @@
 """Trying again: what failed before anything of a response went to the client goes elsewhere, where that is safe.
 
-Three kinds, from always to seldom: nothing was sent, or the backend says that it processed nothing (any method); an
-idle connection that had ended (idempotent methods, once); and what the route's policy names, paid for by its budget.
+Three kinds, from always to seldom: nothing was sent, or the backend says that it processed nothing (any method); no
+answer came that can be read (idempotent methods: once more there where an idle connection had ended, then elsewhere);
+and what the route's policy names, paid for by its budget.
 The rule not to break: a try is over, its stream reset or its connection closed, before the next one begins. A response
 that is thrown away counts for its leaf as the response it was, so that retries hide no leaf's failures.
 """
@@ -11,13 +12,17 @@ from time import monotonic
 
 from milliroute.proxy.attempts import Attempts
 from milliroute.proxy.deadlines import TICK_S
-from milliroute.proxy.errors import ConnectFailed, ConnectTimeout, ProxyError, UpstreamTimeout
+from milliroute.proxy.errors import ConnectFailed, ConnectTimeout, ProxyError, Source, UpstreamTimeout
 from milliroute.proxy.message import IDEMPOTENT_METHODS
+from milliroute.proxy.policy import Policy
 from milliroute.proxy.pools import pool_of
 from milliroute.proxy.sending import Sending
 
 # A request that backends refused unprocessed so often is given up; Envoy's default is 1.
 MAX_UNPROCESSED_TRIES = 3
+# An idempotent request that gets no answer, or none that can be read, goes to so many others: one that kills its
+# backends must not reach all of them (nginx knows no such limit). All but the first are paid for by the budget.
+MAX_MOVES = 3
 # Before an endpoint that failed a request gets it again: linkerd2-proxy's backoff.
 BACKOFF_S = (0.025, 0.25)
 # Our own: the backend can't do what was asked for, and is none the worse for it.
@@ -31,7 +36,7 @@ class Retrying(Sending):
 
     def expire_try(self) -> None:
         """One try has taken too long; or the pause before the next one is over."""
-        self._try_slot = 0
+        self._has_try_limit = False
         if self._is_over or self.has_begun_response:
             return
         now, policy = monotonic(), self._split.policy
@@ -42,7 +47,7 @@ class Retrying(Sending):
             return
         left_s = policy.try_s - (now - self._waits_since_s) if self._is_request_done else policy.try_s
         if left_s > TICK_S:  # the client has kept the backend waiting
-            self._try_slot = self._context.set_deadline(self.expire_try, left_s)
+            self._limit_try(left_s)
         else:
             self._late(now, policy.try_s)
 
@@ -51,13 +56,12 @@ class Retrying(Sending):
         if self._is_over:
             return
         now, policy = monotonic(), self._split.policy
-        self._endpoint.load.observe(self._context.dialer.timeouts.connect_s, now)
-        self._judge(False, now)
+        if error.source is not Source.PROXY:
+            self._endpoint.load.observe(self._context.dialer.timeouts.connect_s, now)
+            self._judge(False, now)
         if self._go_elsewhere(error, now):
             return
-        may_wait = policy is not None and policy.retries_connect(isinstance(error, ConnectTimeout), self._tries())
-        is_at_hand = self._may_resend or not self._is_counted
-        if may_wait and is_at_hand and self._split.budget.spend(now):
+        if policy is not None and self._may_wait(policy, error, now):
             self._count().tries += 1
             self._pause()
         else:
@@ -71,7 +75,8 @@ class Retrying(Sending):
         self._judge(False, now)
         error = UpstreamTimeout(f"no response from {self._endpoint} within {limit_s:g} s")
         policy = self._split.policy
-        if policy is not None and policy.retries_timeout(self.head.method, self._tries()) and self._may_retry(now):
+        method = self.head.method
+        if policy is not None and self._is_paid(policy.retries_timeout(method, self._tries()), 504, b"4", now):
             self._retry_after(error, now)
         else:
             self.refuse(error)
@@ -79,13 +84,14 @@ class Retrying(Sending):
     def _broken(self, error: ProxyError, *, is_untouched: bool, is_unprocessed: bool) -> None:
         """Its connection or stream, before anything of the response went on."""
         upstream, self._upstream = self._upstream, None
-        if self._try_slot:
+        if self._has_try_limit:
             self._drop_try()
         if is_unprocessed:
             # RFC 9113 section 8.7: any method.
             is_sent_again = self._may_resend and self._count().unprocessed < MAX_UNPROCESSED_TRIES
         else:
-            is_sent_again = is_untouched and upstream is not None and upstream.is_reused and self._may_replay()
+            is_idle_end = is_untouched and upstream is not None and upstream.is_reused
+            is_sent_again = is_idle_end and self._is_replayable() and not self._count().is_replayed
         if is_sent_again:
             self._send_again(is_unprocessed)
             return
@@ -96,24 +102,46 @@ class Retrying(Sending):
         self._judge(False, now)
         # One that only ever hangs up has nothing pending and would look like the cheapest.
         self._endpoint.load.observe(self._context.dialer.timeouts.connect_s, now)
-        if is_untouched and self._may_replay():
-            # Idempotent, and not one byte of an answer: safe elsewhere (RFC 9110 section 9.2.2).
-            self._count().is_replayed = True
+        if self._is_replayable() and self._may_move(now):
+            # Idempotent, and nothing of an answer has gone on: safe elsewhere (RFC 9110 section 9.2.2).
+            self._count().moves += 1
             if self._go_elsewhere(error, now):
                 return
-        if policy is not None and policy.retries_failure(self.head.method, self._tries()) and self._may_retry(now):
+        method = self.head.method
+        if policy is not None and self._is_paid(policy.retries_failure(method, self._tries()), 502, b"14", now):
             self._retry_after(error, now)
         else:
             self.refuse(error)
 
-    def _may_retry(self, now: float) -> bool:
-        """Takes it out of the budget, so to be asked last."""
-        return self._may_resend and self._split.budget.spend(now)
+    def _is_paid(self, is_allowed: bool, status: int, grpc_status: bytes, now: float) -> bool:
+        """Whether there is a retry after this status: is_allowed says the policy. Takes it out of the budget, so to be
+        asked last. What the policy names and is not tried again is counted, by why."""
+        if is_allowed and self._may_resend and self._split.budget.spend(now):
+            return True
+        policy, leaf = self._split.policy, self._leaf
+        if policy is None or leaf is None:
+            return False
+        if is_allowed:
+            leaf.series.skip("no_budget" if self._may_resend else "body")
+        elif why := policy.why_not(status, grpc_status, self.head.method, self._tries()):
+            leaf.series.skip(why)
+        return False
+
+    def _may_wait(self, policy: Policy, error: ConnectFailed, now: float) -> bool:
+        """For one more try, because nobody could be connected to: nothing was sent, so any method may."""
+        if not policy.retries_connect(isinstance(error, ConnectTimeout), self._tries()):
+            return False
+        if not (self._may_resend or not self._is_counted):
+            return False
+        is_paid = self._split.budget.spend(now)
+        if not is_paid and self._leaf is not None:
+            self._leaf.series.skip("no_budget")
+        return is_paid
 
     def _retry(self, now: float) -> None:
         """What came of this try is counted already, and thrown away."""
         upstream, self._upstream = self._upstream, None
-        if self._try_slot:
+        if self._has_try_limit:
             self._drop_try()
         self._is_counted = False
         self._charged_s = now
@@ -164,7 +192,7 @@ class Retrying(Sending):
         """Nobody else is there, so after a while the same again; a pause, because it may be overloaded."""
         if not self._is_request_done:
             self._client.pause_request()
-        self._try_slot = self._context.set_deadline(self.expire_try, random.uniform(*BACKOFF_S))
+        self._limit_try(random.uniform(*BACKOFF_S))
 
     def _end_pause(self, now: float) -> None:
         leaf = self._leaf
@@ -194,9 +222,12 @@ class Retrying(Sending):
             self._client.pause_request()
         pool_of(self._context.dialer, self._endpoint, self._is_h2).connect(self)
 
-    def _may_replay(self) -> bool:
-        is_replayed = self._attempts is not None and self._attempts.is_replayed
-        return self._may_resend and not is_replayed and self.head.method in IDEMPOTENT_METHODS
+    def _is_replayable(self) -> bool:
+        return self._may_resend and self.head.method in IDEMPOTENT_METHODS
+
+    def _may_move(self, now: float) -> bool:
+        moves = self._count().moves
+        return not moves or (moves < MAX_MOVES and self._split.budget.spend(now))
 
     def _count(self) -> Attempts:
         attempts = self._attempts = self._attempts or Attempts()

@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING, Protocol
 
 from milliroute.proxy import table
 from milliroute.proxy.errors import NoBackend, NoRoute
+from milliroute.proxy.ipc import INBOUND, LeftOut
 from milliroute.proxy.leaf import Backend, Endpoint, Leaf
 from milliroute.proxy.message import RequestHead
 from milliroute.proxy.metrics import LeafSeries
 from milliroute.proxy.split import Split
 from milliroute.proxy.state import AuthorityState
-from milliroute.proxy.table import AuthorityTable
+from milliroute.proxy.table import AuthorityTable, Terms
 
 if TYPE_CHECKING:
     from milliroute.proxy.access import Access
+    from milliroute.proxy.limiter import Limiter
+
+
+# Ports of the pod itself that are counted one by one; what comes later shares one series.
+MAX_INBOUND_SERIES = 512
 
 
 class Addressed(Protocol):
@@ -28,10 +34,17 @@ class Addressed(Protocol):
 class Router:
     """clock: monotonic seconds. wall_clock: Unix seconds, on the request path asked only while a ramp is under way."""
 
-    __slots__ = ("_aliases", "_by_authority", "_by_key", "_clock", "_names", "_rng", "_series", "_wall_clock")
+    __slots__ = ("_aliases", "_by_authority", "_by_key", "_clock", "_names", "_rng", "_series", "_terms", "_wall_clock")
 
-    def __init__(self, rng: random.Random, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        rng: random.Random,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+        terms: Terms = Terms(),  # noqa: B008  # a value
+    ) -> None:
         self._rng = rng
+        self._terms = terms
         self._clock = clock
         self._wall_clock = wall_clock
         self._by_key: dict[str, AuthorityTable | None] = {}
@@ -52,7 +65,7 @@ class Router:
         pick = split.pick
         leaf = split.leaves[pick()] if pick is not None else split.choose(head, client.client_ip, self._wall_clock())
         if leaf.balancer is None:
-            raise NoBackend(f"{leaf.name} has no ready endpoint")
+            raise NoBackend(f"{leaf.name} has no ready endpoint", status=leaf.status or None)
         return leaf
 
     def alias(self, authority: str, key: str) -> list[Endpoint]:
@@ -63,6 +76,10 @@ class Router:
         if key in self._by_key:
             self._by_authority[authority.encode()] = self._by_key[key]
         return self._drop_if_unnamed(before)
+
+    def key_of(self, authority: str) -> str:
+        """ "" while nobody has said."""
+        return self._aliases.get(authority, "")
 
     def has_state(self, key: str) -> bool:
         return key in self._by_key
@@ -88,12 +105,17 @@ class Router:
                 now_s=self._clock(),
                 unix_s=self._wall_clock(),
                 series_for=self._series_for,
+                terms=self._terms,
             )
         self._by_key[key] = after
         for authority in self.authorities_of(key):
             self._by_authority[authority] = after
+        if before is None:
+            return []
         kept = set(after.endpoints()) if after else set()
-        return [endpoint for endpoint in before.endpoints() if endpoint not in kept] if before else []
+        gone = [endpoint for endpoint in before.endpoints() if endpoint not in kept]
+        before.leave(after)
+        return gone
 
     def forget(self, authority: str) -> list[Endpoint]:
         """Drops an authority nobody names any more; returns the endpoints that went with it."""
@@ -104,8 +126,12 @@ class Router:
     def _drop_if_unnamed(self, key: str) -> list[Endpoint]:
         if key in self._names:
             return []
-        gone = self._by_key.pop(key, None)
-        return list(gone.endpoints()) if gone else []
+        table = self._by_key.pop(key, None)
+        if table is None:
+            return []
+        gone = list(table.endpoints())
+        table.leave(None)
+        return gone
 
     def _unname(self, authority: str) -> str:
         key = self._aliases.pop(authority, "")
@@ -120,6 +146,16 @@ class Router:
         """Of all tables in force."""
         return [backend for table in self._by_key.values() if table is not None for backend in table.backends]
 
+    def left_out(self) -> list[LeftOut]:
+        """The backends of which an endpoint is out for its failures, or sick."""
+        return [
+            LeftOut(key, one.state.name, one.state.namespace, sorted(map(str, one.out)), sorted(map(str, one.sick)))
+            for key, table in self._by_key.items()
+            if table is not None
+            for one in table.backends
+            if one.out or one.sick
+        ]
+
     def series(self) -> list[LeafSeries]:
         return list(self._series.values())
 
@@ -127,7 +163,14 @@ class Router:
         """Of the tables in force, where not everybody may ask."""
         return [table.access for table in self._by_key.values() if table is not None and table.access is not None]
 
+    def limiters(self) -> "list[Limiter]":
+        """Of the tables in force."""
+        return [limit for table in self._by_key.values() if table is not None for limit in table.limits]
+
     def _series_for(self, authority: str, split: str, leaf: str, namespace: str) -> LeafSeries:
+        if authority.startswith(INBOUND):
+            # Whoever scans a pod asks for all the ports there are.
+            authority = authority.partition("?")[0] if len(self._series) < MAX_INBOUND_SERIES else INBOUND + "other"
         key = (authority, split, leaf, namespace)
         series = self._series.get(key)
         if series is None:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Protocol
 from milliroute.proxy.attempts import Attempts
 from milliroute.proxy.context import Client, Context
 from milliroute.proxy.dialer import Carrier, Receiver
-from milliroute.proxy.errors import FaultInjected, NoBackend, NoRoute, Overloaded, ProxyError
+from milliroute.proxy.errors import (
+    FaultInjected,
+    NoRoute,
+    Overloaded,
+    ProxyError,
+    RateLimited,
+    Redirected,
+    RoutingError,
+)
 from milliroute.proxy.faults import Fault
 from milliroute.proxy.leaf import Endpoint, Leaf
 from milliroute.proxy.message import RequestHead, ResponseHead
@@ -35,6 +43,10 @@ class Timed(Receiver, Protocol):
 
     def expire_try(self) -> None: ...
 
+    def pause_backend(self) -> None: ...
+
+    def resume_backend(self) -> None: ...
+
 
 class Sending(Timed):
     """endpoint, leaf and split are set once the request is routed. All attributes of an exchange, of every half of it,
@@ -47,10 +59,11 @@ class Sending(Timed):
         "_charged_s",
         "_client",
         "_context",
-        "_deadline_slot",
         "_endpoint",
         "_ends_s",
         "_grpc_ms",
+        "_has_deadline",
+        "_has_try_limit",
         "_held",
         "_http_status",
         "_is_clients_limit",
@@ -65,7 +78,6 @@ class Sending(Timed):
         "_read_s",
         "_split",
         "_trailers",
-        "_try_slot",
         "_upstream",
         "_waits_since_s",
         "has_begun_response",
@@ -98,11 +110,15 @@ class Sending(Timed):
         self._trailers: Sequence[Field] | None = None  # at the end of the request, while it may have to be sent again
         self._held: ResponseHead | None = None  # of a gRPC response that may have to be tried again for its trailers
         self._ends_s = 0.0  # its deadline; 0 where there is none
-        self._deadline_slot = self._try_slot = 0
+        self._has_deadline = self._has_try_limit = False
         self.has_begun_response = False
         # Of the time since _charged_s the leaf is guilty; since _waits_since_s the backend has all it needs to answer.
         self.started_s = self._charged_s = self._waits_since_s = monotonic()
         self._read_s = context.now  # coarse: when the last of the response came, or of a request that goes on
+
+    @property
+    def leaf(self) -> Leaf | None:
+        return self._leaf
 
     # What the client side calls
 
@@ -163,6 +179,10 @@ class Sending(Timed):
         if self._upstream is not None:
             self._upstream.write_trailers(fields)
 
+    @property
+    def is_request_under_way(self) -> bool:
+        return not self._is_request_done
+
     def request_eof(self) -> None:
         """The client's side of an upgraded connection has ended."""
         if self._upstream is not None:
@@ -193,9 +213,18 @@ class Sending(Timed):
             self.refuse(denied)
             return
         try:
-            split = self._split = found.only or found.split_for(self.head)
-            leaf = router.leaf_of(split, self.head, self._client)
-        except (NoRoute, NoBackend) as exc:
+            split = found.only
+            if split is not None:
+                self._split = split
+                leaf = router.leaf_of(split, self.head, self._client)
+            else:
+                leaf = self._leaf_of_route(found, now)
+                split = self._split
+        except Redirected as exc:
+            self._finish()
+            self._client.send_error(exc)
+            return
+        except (RoutingError, RateLimited) as exc:
             self.refuse(exc)
             return
         fault = split.faults.draw(self.head, leaf.name) if split.faults is not None else None
@@ -214,17 +243,44 @@ class Sending(Timed):
                 self._end_within(policy.request_s, is_clients=False)
         if endpoint.accrual is not None and endpoint.accrual.is_out:
             self._is_probe = self._context.ejections.probe(endpoint, now)
-        if fault is not None:
-            if not self._is_request_done:
-                self._client.pause_request()
-            self._try_slot = self._context.set_deadline(self.expire_try, fault.delay_s)
+        if fault is not None and self._is_hindered(fault):
             return
         self._dispatch(endpoint, now)
+
+    def _leaf_of_route(self, found: AuthorityTable, now: float) -> Leaf:
+        """By the first route that takes the request; what it changes is changed. Raises its own answer as well."""
+        route = found.route_for(self.head)
+        split = self._split = route.split
+        if split.limits is not None and (over := split.limits.judge(self._client, now)) is not None:
+            raise over
+        if route.answer is not None:
+            raise route.answer(self.head)
+        leaf = self._context.router.leaf_of(split, self.head, self._client)
+        if route.filters is not None:
+            # Here, because a worker whose tables change nothing need not carry it.
+            from milliroute.proxy.filtered import dress
+
+            self._client = dress(self, self._client, route.filters, leaf)
+        return leaf
+
+    def _is_hindered(self, fault: Fault) -> bool:
+        """Whether it is sent later."""
+        if fault.bytes_per_s:
+            # Here, because few requests are slowed down.
+            from milliroute.proxy.throttle import Throttle
+
+            self._client = Throttle(self._client, self, self._context, fault.bytes_per_s)
+        if not fault.delay_s:
+            return False
+        if not self._is_request_done:
+            self._client.pause_request()
+        self._limit_try(fault.delay_s)
+        return True
 
     def _fail_on_purpose(self, fault: Fault) -> None:
         """At once, also where a delay was drawn besides; no leaf is charged with it."""
         if not fault.is_reset:
-            self.refuse(FaultInjected("a fault on purpose", status=fault.abort))
+            self.refuse(FaultInjected(fault.text, status=fault.abort))
             return
         self._context.errors.add(FaultInjected.label)
         self._finish()
@@ -238,6 +294,11 @@ class Sending(Timed):
             ejections.probe_lost(self._endpoint)
         self._endpoint.load.end()
         endpoint.load.begin()
+        before = self._leaf
+        if leaf.filters is not None or (before is not None and before.filters is not None):
+            from milliroute.proxy.rewriting import redressed
+
+            self.head = redressed(self.head, leaf.filters)
         self._leaf, self._endpoint = leaf, endpoint
         if endpoint.accrual is not None and endpoint.accrual.is_out:
             self._is_probe = ejections.probe(endpoint, now)
@@ -248,10 +309,11 @@ class Sending(Timed):
         if self._ends_s and self._ends_s <= ends_s:
             return
         context = self._context
-        if self._deadline_slot:
-            context.drop_deadline(self._deadline_slot, self.expire)
+        if self._has_deadline:
+            context.drop_deadline(self.expire)
         self._ends_s, self._is_clients_limit = ends_s, is_clients
-        self._deadline_slot = context.set_deadline(self.expire, timeout_s)
+        self._has_deadline = True
+        context.set_deadline(self.expire, timeout_s)
 
     def _dispatch(self, endpoint: Endpoint, now: float) -> None:
         leaf = self._leaf
@@ -276,8 +338,8 @@ class Sending(Timed):
             self._is_counted = True
             leaf.series.requests += 1
         policy = self._split.policy
-        if policy is not None and policy.try_s and not self._try_slot:
-            self._try_slot = self._context.set_deadline(self.expire_try, policy.try_s)
+        if policy is not None and policy.try_s and not self._has_try_limit:
+            self._limit_try(policy.try_s)
         self._may_resend = len(data) <= MAX_REPLAY_BYTES
         if not self._may_resend:
             self._outgoing = b""
@@ -322,17 +384,22 @@ class Sending(Timed):
             self._context.ejections.failed(self._endpoint, now)
 
     def _drop_try(self) -> None:
-        self._context.drop_deadline(self._try_slot, self.expire_try)
-        self._try_slot = 0
+        self._has_try_limit = False
+        self._context.drop_deadline(self.expire_try)
+
+    def _limit_try(self, timeout_s: float) -> None:
+        """Until expire_try."""
+        self._has_try_limit = True
+        self._context.set_deadline(self.expire_try, timeout_s)
 
     def _finish(self) -> None:
         """What carried it is in its pool or another's from here on, and each would keep the other alive."""
         self._is_over = True
         self._context.in_flight -= 1
         self._upstream = None
-        if self._deadline_slot:
-            self._context.drop_deadline(self._deadline_slot, self.expire)
-        if self._try_slot:
+        if self._has_deadline:
+            self._context.drop_deadline(self.expire)
+        if self._has_try_limit:
             self._drop_try()
         if self._is_probe:
             self._context.ejections.probe_lost(self._endpoint)

@@ -7,6 +7,7 @@ come in.
 
 import random
 from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
 
 from milliroute.proxy import selector
 from milliroute.proxy.budget import RetryBudget
@@ -19,6 +20,9 @@ from milliroute.proxy.policy import Policy
 from milliroute.proxy.ramp import RampPicker
 from milliroute.proxy.state import RampState, SplitState
 from milliroute.proxy.sticky import StickyTable
+
+if TYPE_CHECKING:
+    from milliroute.proxy.limiter import RouteLimits
 
 # A sticky ramp moves clients over in this many steps: laying the table out costs some microseconds.
 STICKY_RAMP_STEPS = 1000
@@ -39,6 +43,7 @@ class Split:
         "budget",
         "faults",
         "leaves",
+        "limits",
         "pick",
         "policy",
         "ramp",
@@ -62,8 +67,7 @@ class Split:
         self.policy = Policy(state.policy) if state.policy is not None else None
         self.budget = RetryBudget(now_s)
         self.faults = Faults(state.fault, rng) if state.fault is not None else None
-        for leaf in leaves:
-            leaf.split = self
+        self.limits: RouteLimits | None = None  # of the requests of its route; set by the table
 
     def start(self, previous: "Split | None", unix_s: float) -> None:
         """Takes over what the previous split of this name was doing, as far as the weights are the same."""
@@ -180,14 +184,14 @@ class Split:
 
 
 def _effective(weights: Sequence[int], leaves: Sequence[Leaf], state: SplitState) -> list[int]:
-    """A leaf without a ready endpoint is skipped and its share goes to the others in proportion, unless strict. Of a
-    failover split the first that is ready has all."""
+    """A leaf without a ready endpoint is skipped and its share goes to the others in proportion, unless strict; a share
+    that is answered with a status stays. Of a failover split the first that is ready has all."""
     if state.strict_empty_leaf:
         return list(weights)
     if state.is_failover:
         first = next((i for i, w in enumerate(weights) if w and leaves[i].balancer is not None), None)
         return [int(i == first) for i in range(len(weights))]
-    return [w if leaf.balancer is not None else 0 for w, leaf in zip(weights, leaves, strict=True)]
+    return [w if leaf.balancer is not None or leaf.status else 0 for w, leaf in zip(weights, leaves, strict=True)]
 
 
 def _is_same_ramp(old: RampState | None, new: RampState | None) -> bool:

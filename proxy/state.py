@@ -63,20 +63,70 @@ class BackendState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class HeaderMatchState(msgspec.Struct, frozen=True, array_like=True):
+    """exact: the value; "" where the regex decides."""
+
     name: str
     regex: str
+    exact: str = ""
 
 
 class MatchState(msgspec.Struct, frozen=True, array_like=True):
+    """path_regex is anchored at the start only; path_prefix is of whole elements and has no slash at its end."""
+
     path_regex: str = ""
     methods: list[str] = []
     headers: list[HeaderMatchState] = []
+    path_exact: str = ""
+    path_prefix: str = ""
+    path_full_regex: str = ""
+    query: list[HeaderMatchState] = []
+
+
+class HeaderChangeState(msgspec.Struct, frozen=True, array_like=True):
+    """What is removed and set goes first, then the new ones come at the end; names in lower case."""
+
+    set: list[tuple[str, str]] = []
+    add: list[tuple[str, str]] = []
+    remove: list[str] = []
+
+
+class PathChangeState(msgspec.Struct, frozen=True, array_like=True):
+    """is_prefix: in place of `matched`, else of the whole path."""
+
+    path: str
+    is_prefix: bool = False
+    matched: str = ""
+
+
+class RewriteState(msgspec.Struct, frozen=True, array_like=True):
+    hostname: str = ""
+    path: PathChangeState | None = None
+
+
+class FiltersState(msgspec.Struct, frozen=True, array_like=True):
+    request: HeaderChangeState | None = None
+    response: HeaderChangeState | None = None
+    rewrite: RewriteState | None = None
+
+
+class RedirectState(msgspec.Struct, frozen=True, array_like=True):
+    """What is "", 0 or None stays as the client asked."""
+
+    scheme: str = ""
+    hostname: str = ""
+    port: int = 0
+    path: PathChangeState | None = None
+    status: int = 302
 
 
 class WeightState(msgspec.Struct, frozen=True, array_like=True):
+    """status: not 0 where its share is answered so."""
+
     backend: int
     micro: int
     text: str = ""
+    filters: FiltersState | None = None
+    status: int = 0
 
 
 class RampState(msgspec.Struct, frozen=True, array_like=True):
@@ -109,7 +159,7 @@ class PolicyState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class FaultPartState(msgspec.Struct, frozen=True, array_like=True):
-    """Of so many requests in a million; value: ms or a status."""
+    """Of so many requests in a million; value: ms, a status or bytes a second."""
 
     share_micro: int
     value: int = 0
@@ -121,6 +171,29 @@ class FaultState(msgspec.Struct, frozen=True, array_like=True):
     delay: FaultPartState | None = None
     abort: FaultPartState | None = None
     reset: FaultPartState | None = None
+    bandwidth: FaultPartState | None = None
+    text: str = ""
+
+
+class RateState(msgspec.Struct, frozen=True, array_like=True):
+    """So many requests in period_ms, evenly, and at most burst at once; of a proxy with all its workers."""
+
+    requests: int
+    period_ms: int
+    burst: int
+
+
+class RateLimitState(msgspec.Struct, frozen=True, array_like=True):
+    """total: of all clients together; client: of each one. overrides: (identities, what they have together instead).
+
+    text: as written. Two that are equal are one limit, also in a newer table.
+    """
+
+    name: str
+    text: str = ""
+    total: RateState | None = None
+    client: RateState | None = None
+    overrides: tuple[tuple[tuple[str, ...], RateState], ...] = ()
 
 
 class SplitState(msgspec.Struct, frozen=True, array_like=True):
@@ -139,6 +212,12 @@ class SplitState(msgspec.Struct, frozen=True, array_like=True):
 class RouteState(msgspec.Struct, frozen=True, array_like=True):
     split: SplitState
     matches: list[MatchState] = []
+    rate_limits: tuple[RateLimitState, ...] = ()
+    name: str = ""
+    filters: FiltersState | None = None
+    redirect: RedirectState | None = None
+    status: int = 0
+    grpc_status: int = 0
 
 
 class NetworkState(msgspec.Struct, frozen=True, array_like=True):

@@ -18,7 +18,7 @@ from milliroute.proxy.errors import (
     ProxyError,
     UpstreamFailed,
 )
-from milliroute.proxy.leaf import Endpoint
+from milliroute.proxy.leaf import Address
 from milliroute.proxy.message import CHUNKED, Fields, RequestHead, ResponseHead
 
 if TYPE_CHECKING:
@@ -32,10 +32,11 @@ MAX_INTERIM_RESPONSES = 16
 class H1Pool:
     """The connections of one endpoint. Idle ones are taken last in, first out, so that unneeded ones grow old."""
 
-    __slots__ = ("_dialer", "_generation", "endpoint", "idle", "is_closed")
+    __slots__ = ("_dialer", "_generation", "address", "idle", "is_closed")
 
-    def __init__(self, endpoint: Endpoint, dialer: Dialer) -> None:
-        self.endpoint = endpoint
+    def __init__(self, address: Address, dialer: Dialer) -> None:
+        """address: not the endpoint, which holds its pools."""
+        self.address = address
         self.idle: list[Upstream] = []
         self.is_closed = False
         self._dialer = dialer
@@ -74,22 +75,42 @@ class H1Pool:
         self._dialer.spawn(self._connect(receiver))
 
     async def _connect(self, receiver: Receiver) -> None:
-        endpoint, dialer = self.endpoint, self._dialer
+        address, dialer = self.address, self._dialer
         try:
             async with asyncio.timeout(dialer.timeouts.connect_s):
-                connection = await dialer.dial(endpoint, lambda: Upstream(self, dialer))
+                connection = await self._dial()
         except TimeoutError:
-            receiver.connect_failed(ConnectTimeout(f"connect to {endpoint} timed out"))
+            receiver.connect_failed(ConnectTimeout(f"connect to {address} timed out"))
+        except ConnectFailed as exc:
+            receiver.connect_failed(exc)
         except (OSError, ValueError, OverflowError) as exc:
             # Not only OSError: a host that can't be a DNS name is a UnicodeError, a port over 65535 an OverflowError.
             reason = getattr(exc, "strerror", None) or exc.__class__.__name__
-            receiver.connect_failed(ConnectFailed(f"connect to {endpoint} failed: {reason}"))
+            receiver.connect_failed(ConnectFailed(f"connect to {address} failed: {reason}"))
         else:
             if connection.is_closing:
                 # Since then the backend has hung up, or sent what nobody asked for; of that nobody would be told.
-                receiver.connect_failed(ConnectFailed(f"{endpoint} accepted the connection and closed it"))
+                receiver.connect_failed(ConnectFailed(f"{address} accepted the connection and closed it"))
             else:
                 receiver.connected(connection)
+
+    async def _dial(self) -> "Upstream":
+        """A new one or, where there is no descriptor for it, one that is given back meanwhile."""
+        dialer = self._dialer
+        while True:
+            try:
+                return await dialer.dial(self.address, lambda: Upstream(self, dialer))
+            except OSError as exc:
+                await dialer.await_descriptor(exc, self.address)
+            idle = self.take()
+            if idle is not None:
+                return idle
+
+    def spare(self) -> bool:
+        if self.idle:
+            self.idle.pop(0).close()
+            return True
+        return False
 
 
 class Upstream(asyncio.Protocol):
@@ -252,7 +273,7 @@ class Upstream(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._tcp.open_now -= 1
         self._tcp.closed += 1
-        if exc is None and self._pool.endpoint.tls is not None and not self._is_tunnel:
+        if exc is None and self._pool.address.tls is not None and not self._is_tunnel:
             exc = ConnectionAbortedError()  # no close_notify: who cut it off is not known (RFC 9112 section 9.8)
         self._lost(exc)
 
@@ -265,7 +286,7 @@ class Upstream(asyncio.Protocol):
             self._end(False).response_body(b"", True)
             return
         reason = "was reset" if exc is not None else "closed early"
-        self._fail(UpstreamFailed(f"connection to {self._pool.endpoint} {reason}"))
+        self._fail(UpstreamFailed(f"connection to {self._pool.address} {reason}"))
 
     def pause_writing(self) -> None:
         self._is_write_paused = True

@@ -16,10 +16,10 @@ from milliroute.proxy.codec import h2_events as events
 from milliroute.proxy.codec.h2_events import DataReceived, ResponseReceived, TrailersReceived
 from milliroute.proxy.codec.h2_frames import NO_ERROR, SETTINGS_TIMEOUT
 from milliroute.proxy.dialer import Carrier, Dialer, Receiver
-from milliroute.proxy.errors import BadResponse, ConnectFailed, ConnectTimeout, ProxyError, UpstreamFailed
+from milliroute.proxy.errors import BadResponse, ConnectFailed, ConnectTimeout, NoDescriptor, ProxyError, UpstreamFailed
 from milliroute.proxy.h2_link import SETTINGS_TIMEOUT_S, H2Link, old_age_s
 from milliroute.proxy.h2_stream import H2Stream
-from milliroute.proxy.leaf import Endpoint
+from milliroute.proxy.leaf import Address
 
 if TYPE_CHECKING:
     from milliroute.proxy.tls_link import TlsLink
@@ -55,12 +55,12 @@ class H1Fallback(Protocol):
 class H2Pool:
     """The HTTP/2 connections of one endpoint, those that take no more streams too, until they are lost."""
 
-    __slots__ = ("_connecting", "_connections", "_dialer", "_fallback", "_h1", "_h1_until_s", "_is_timed", "endpoint",
+    __slots__ = ("_connecting", "_connections", "_dialer", "_fallback", "_h1", "_h1_until_s", "_is_timed", "address",
                  "is_closed", "waiting")  # fmt: skip
 
-    def __init__(self, endpoint: Endpoint, dialer: Dialer, fallback: H1Fallback | None = None) -> None:
-        """fallback: for an endpoint with TLS, in case ALPN chooses HTTP/1.1."""
-        self.endpoint = endpoint
+    def __init__(self, address: Address, dialer: Dialer, fallback: H1Fallback | None = None) -> None:
+        """fallback: for an address with TLS, in case ALPN chooses HTTP/1.1."""
+        self.address = address
         self.is_closed = False
         self._fallback = fallback
         self._h1: H1Fallback | None = None  # the fallback, while it stands in
@@ -86,8 +86,10 @@ class H2Pool:
             self._h1.connect(receiver)
             return
         if len(self.waiting) >= MAX_WAITING:
-            receiver.connect_failed(ConnectFailed(f"{self.endpoint}: {MAX_WAITING} requests wait for a stream"))
+            receiver.connect_failed(ConnectFailed(f"{self.address}: {MAX_WAITING} requests wait for a stream"))
             return
+        if self.is_closed:
+            self._dialer.pools.add(self)  # once more, until all has ended: its connections are looked after
         self.waiting.append((receiver, monotonic()))
         if not self._is_timed:
             self._is_timed = True
@@ -131,7 +133,9 @@ class H2Pool:
         now, limit_s = monotonic(), self._dialer.timeouts.connect_s
         while self.waiting and now - self.waiting[0][1] >= limit_s:
             receiver, _ = self.waiting.popleft()
-            receiver.connect_failed(ConnectTimeout(f"no stream to {self.endpoint} within {limit_s:g} s"))
+            is_starved = now - self._dialer.starved_s <= limit_s
+            kind = NoDescriptor if is_starved else ConnectTimeout
+            receiver.connect_failed(kind(f"no stream to {self.address} within {limit_s:g} s"))
         self._is_timed = bool(self.waiting)
         if self._is_timed:
             self._dialer.loop.call_later(self.waiting[0][1] + limit_s - now, self._end_waits)
@@ -149,21 +153,21 @@ class H2Pool:
     async def _connect(self) -> None:
         connection: H2Upstream | None = None
         error: ConnectFailed | None = None
-        endpoint, dialer = self.endpoint, self._dialer
+        address, dialer = self.address, self._dialer
         try:
             async with asyncio.timeout(dialer.timeouts.connect_s):
-                connection = await self._dial()
+                connection = await self._dial_on()
                 if connection is not None:
                     await connection.ready
                     if connection.is_closing:
-                        raise ConnectFailed(f"{endpoint} accepted the connection and closed it")
+                        raise ConnectFailed(f"{address} accepted the connection and closed it")
         except TimeoutError:
-            error = ConnectTimeout(f"connect to {endpoint} timed out")
+            error = ConnectTimeout(f"connect to {address} timed out")
         except ConnectFailed as exc:
             error = exc
         except (OSError, ValueError, OverflowError) as exc:
             reason = getattr(exc, "strerror", None) or exc.__class__.__name__
-            error = ConnectFailed(f"connect to {endpoint} failed: {reason}")
+            error = ConnectFailed(f"connect to {address} failed: {reason}")
         self._connecting -= 1
         if error is not None:
             if connection is not None:
@@ -183,18 +187,28 @@ class H2Pool:
 
     async def _dial(self) -> "H2Upstream | None":
         """None: the endpoint has chosen HTTP/1.1, and the connection is the fallback's."""
-        endpoint, dialer = self.endpoint, self._dialer
-        if endpoint.tls is None:
-            _, made = await dialer.loop.create_connection(
-                lambda: H2Upstream(self, dialer), endpoint.host, endpoint.port
-            )
+        address, dialer = self.address, self._dialer
+        if address.tls is None:
+            _, made = await dialer.loop.create_connection(lambda: H2Upstream(self, dialer), address.host, address.port)
             return made
-        link = await dialer.secure(endpoint, offers_h2=True)
+        link = await dialer.secure(address, offers_h2=True)
         if link.alpn == "h2":
             return link.hand_to(H2Upstream(self, dialer))
         assert self._fallback is not None
         self._fallback.adopt(link)
         return None
+
+    async def _dial_on(self) -> "H2Upstream | None":
+        """Also where there is no descriptor yet."""
+        while True:
+            try:
+                return await self._dial()
+            except OSError as exc:
+                await self._dialer.await_descriptor(exc, self.address)
+
+    def spare(self) -> bool:
+        """Its connections are few, and each serves many."""
+        return False
 
     def _fall_back(self) -> None:
         h1 = self._h1 = self._fallback
@@ -314,6 +328,7 @@ class H2Upstream(H2Link):
         self._tcp.closed += 1
         self._fail_all("was reset" if exc is not None else "closed early")
         self._pool.lost(self)
+        self.h2.lost()
 
     def eof_received(self) -> None:
         """Told of at once: connection_lost comes only when all that waits to be written is gone, which may be never."""
@@ -378,10 +393,10 @@ class H2Upstream(H2Link):
                 if stream is not None:
                     stream.opened()
             case events.StreamReset(stream_id, code, is_refused):
-                error = UpstreamFailed(f"{self._pool.endpoint}: stream was reset with code {code}")
+                error = UpstreamFailed(f"{self._pool.address}: stream was reset with code {code}")
                 self._fail(stream_id, error, is_unprocessed=is_refused)
             case events.StreamRefusedByRule(stream_id, _, text):
-                self._fail(stream_id, BadResponse(f"{self._pool.endpoint}: {text}"))
+                self._fail(stream_id, BadResponse(f"{self._pool.address}: {text}"))
             case events.SettingsReceived():
                 if not self.ready.done():
                     self.ready.set_result(None)
@@ -421,6 +436,6 @@ class H2Upstream(H2Link):
     def _fail_all(self, text: str) -> None:
         self.is_taking = False
         if not self.ready.done():
-            self.ready.set_exception(ConnectFailed(f"{self._pool.endpoint}: {text}"))
+            self.ready.set_exception(ConnectFailed(f"{self._pool.address}: {text}"))
         for stream_id in list(self.streams):
-            self._fail(stream_id, UpstreamFailed(f"{self._pool.endpoint}: {text}"), is_lost=True)
+            self._fail(stream_id, UpstreamFailed(f"{self._pool.address}: {text}"), is_lost=True)

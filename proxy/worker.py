@@ -13,12 +13,13 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 import uvloop
 
 from milliroute.proxy import ipc
+from milliroute.proxy.alarms import Alarms
 from milliroute.proxy.config import Forwarding, ProxyConfig, TlsFiles
 from milliroute.proxy.context import ClientConnection, Context
 from milliroute.proxy.dialer import Dialer
@@ -27,7 +28,9 @@ from milliroute.proxy.errors import Overloaded, TlsFileError
 from milliroute.proxy.leaf import Endpoint
 from milliroute.proxy.metrics import TcpSeries
 from milliroute.proxy.overload import RESUME_RATIO, connection_ceiling, largest
+from milliroute.proxy.rounds import Rounds
 from milliroute.proxy.router import Router
+from milliroute.proxy.table import Terms
 
 if TYPE_CHECKING:
     from milliroute.proxy.access import Access
@@ -43,8 +46,8 @@ SWEEP_S = 0.25
 MAX_DENIAL_LINES = 20
 # Counters go up the pipe this often.
 STATS_S = 1.0
-# Allocations between looks for cyclic garbage: requests leave no cycles, connections few, replaced tables some. At 700
-# the looks cost 3 % of CPU; at 50,000 the tables of minutes wait for one, 12 MiB (both measured).
+# Allocations between looks for cyclic garbage. Requests, replaced tables and ended connections leave none (measured;
+# tests/proxy/test_garbage.py), some kinds of failures may. At 700 the looks cost 3 % of CPU.
 GC_THRESHOLD = 5_000
 
 
@@ -58,26 +61,37 @@ class Worker(asyncio.Protocol):
         listen: Sequence[socket.socket],
         *,
         sweep_s: float = SWEEP_S,
-        nofile: int = 0,
+        nofile: Callable[[], int] | None = None,
     ) -> None:
-        """nofile: how many descriptors this process may have; 0: nobody knows."""
+        """nofile: how many descriptors this process may have now, which may change; 0: any number."""
         self._loop = loop
         self._config = config
         self._sweep_s = sweep_s
-        self._router = Router(random.Random(), time.monotonic, time.time)
+        terms = Terms(config.workers, config.takes_faults)
+        self._router = Router(random.Random(), time.monotonic, time.time, terms)
         dialer = Dialer(loop, config.codec, config.timeouts, TcpSeries("dst"), config.h2)
         dialer.upstream_tls = config.upstream_tls
         forwarder = _forwarder(config.forwarding)
         context = self._context = Context(loop, self._router, dialer, self._ask, config.limits, forwarder)
         connections = self._connections = set[ClientConnection]()
+        self._rounds = Rounds(loop, connections)
+        self._contexts = [context]
         self._tls = _server_tls(config.tls) if config.tls is not None else None
-        self._ceiling = connection_ceiling(nofile) if nofile else 0
+        self._nofile = nofile
         self._is_full = False  # of connections, by descriptors
+        self._left_out: list[ipc.LeftOut] = []  # as last reported
         self._checker: Checker | None = None  # until a table asks for health checks
         self._doors: list[Door] = []
-        for listener, sock in zip(config.listeners, listen, strict=True):
-            apex = listener.apex.encode()
-            self._doors.append(Door(context, apex, sock, connections, self._tls, self._note_full if nofile else None))
+        on_accept = self._note_full if nofile else None
+        if config.sidecar is not None:
+            # Here, because a worker that is no sidecar need not carry it.
+            from milliroute.proxy import gate
+
+            self._contexts = gate.contexts(context, config)
+            self._doors += gate.doors(self._contexts, config, listen, connections, on_accept)
+        else:
+            for listener, sock in zip(config.listeners, listen, strict=True):
+                self._doors.append(Door(context, listener.apex.encode(), sock, connections, self._tls, on_accept))
         self._frames = ipc.FrameBuffer()
         self._pipe: asyncio.Transport | None = None
         self._drain_deadline_s = 0.0
@@ -103,7 +117,7 @@ class Worker(asyncio.Protocol):
                 case ipc.Alias(authority, key):
                     self._close_pools(self._router.alias(authority, key))
                     if self._router.has_state(key):
-                        self._context.unpark(authority.encode())
+                        self._unpark(authority.encode())
                 case ipc.Update() as update:
                     self._apply(update)
                 case ipc.Forget(authority):
@@ -128,7 +142,11 @@ class Worker(asyncio.Protocol):
             error = f"{exc.__class__.__name__}: {exc}"
         self._send(ipc.Applied(update.key, update.epoch, update.version, time.time_ns(), error))
         for authority in self._router.authorities_of(update.key):
-            self._context.unpark(authority)
+            self._unpark(authority)
+
+    def _unpark(self, authority: bytes) -> None:
+        for context in self._contexts:
+            context.unpark(authority)
 
     def _ask(self, authority: bytes) -> None:
         self._send(ipc.Watch(authority.decode()))
@@ -145,10 +163,14 @@ class Worker(asyncio.Protocol):
         # First of all: without the sweep no time limit holds and no counter is reported, whatever goes wrong below.
         self._loop.call_later(self._sweep_s, self._sweep)
         context = self._context
-        now = context.now = time.monotonic()
-        for connection in list(self._connections):
-            connection.check_time(now)
-        context.sweep_parked()
+        now = time.monotonic()
+        for one in self._contexts:
+            one.now = now
+        is_second = now - self._stats_s >= STATS_S
+        self._rounds.begin(now, weighs=is_second)
+        for one in self._contexts:
+            one.sweep_parked()
+        self._note_full()  # the limit of descriptors may have fallen
         if self._is_full:
             self._make_room(now)
         context.ejections.sweep(now)
@@ -156,25 +178,30 @@ class Worker(asyncio.Protocol):
             self._checker.sweep(self._router.backends(), now)
         if now - self._pool_sweep_s > self._config.timeouts.pool_idle_s / 2:
             self._pool_sweep_s = now
-            context.dialer.sweep()
-        if now - self._stats_s >= STATS_S:
+            for one in self._contexts:
+                one.dialer.sweep()
+        if is_second:
             self._stats_s = now
             self._report()
             self._shed()
             self._refresh_tls()
         # A connection out of the backlog is a task of the dialer's until it is made.
-        is_all_done = not self._connections and not context.dialer.tasks
+        is_all_done = not (self._connections or any(one.dialer.tasks for one in self._contexts))
         if context.is_draining and (is_all_done or now > self._drain_deadline_s):
             self._finish()
 
     def _report(self) -> None:
-        context = self._context
         leaves = [delta for series in self._router.series() if (delta := series.take())]
-        tcp = [level for side in (context.tcp, context.dialer.tcp) if (level := side.take())]
-        errors = context.errors.take()
+        sides = [side for context in self._contexts for side in (context.tcp, context.dialer.tcp)]
+        tcp = [level for side in sides if (level := side.take())]
+        errors = [delta for context in self._contexts for delta in context.errors.take()]
         access = self._decided(self._router.accesses())
-        if leaves or tcp or errors or access:
-            self._send(ipc.Stats(leaves, tcp, errors, access))
+        limits = [delta for limiter in self._router.limiters() for delta in limiter.take()]
+        left_out = self._router.left_out()
+        news = left_out if left_out != self._left_out else None
+        self._left_out = left_out
+        if leaves or tcp or errors or access or limits or news is not None:
+            self._send(ipc.Stats(leaves, tcp, errors, access, limits, news))
 
     def _decided(self, accesses: "list[Access]") -> list[ipc.AccessDelta]:
         """What the guards of all tables decided; whom they denied is logged here, and not in the request's way."""
@@ -189,10 +216,16 @@ class Worker(asyncio.Protocol):
 
     # Limits
 
+    def _ceiling(self) -> int:
+        """Of clients' connections, by the descriptors there may be; 0: none."""
+        nofile = self._nofile() if self._nofile is not None else 0
+        return connection_ceiling(nofile) if nofile else 0
+
     def _note_full(self) -> None:
-        """At the ceiling new connections wait in the backlog, and those without a request are asked to go."""
-        count = len(self._connections)
-        if not self._is_full and count >= self._ceiling:
+        """At the ceiling new connections wait in the backlog, and those without a request are asked to go. Were one
+        accepted without a descriptor, libuv would close it, and all others in the backlog with it."""
+        count, ceiling = len(self._connections), self._ceiling()
+        if not self._is_full and 0 < ceiling <= count:
             self._is_full = True
             log.warning("%d connections, as many as the limit of descriptors allows: new ones wait", count)
             for door in self._doors:
@@ -201,7 +234,8 @@ class Worker(asyncio.Protocol):
     def _make_room(self, now: float) -> None:
         for connection in list(self._connections):
             connection.yield_place(now)
-        if len(self._connections) < self._ceiling * RESUME_RATIO:
+        ceiling = self._ceiling()
+        if not ceiling or len(self._connections) < ceiling * RESUME_RATIO:
             self._is_full = False
             for door in self._doors:
                 self._context.dialer.spawn(door.open())
@@ -209,7 +243,7 @@ class Worker(asyncio.Protocol):
     def _shed(self) -> None:
         """Memory of what peers do not take is bounded for each connection, and here for all together."""
         limit_bytes = self._context.limits.queued_bytes
-        if not limit_bytes:
+        if not limit_bytes or self._rounds.queued_bytes <= limit_bytes:
             return
         for connection in largest(((one.queued_bytes(), one) for one in self._connections), limit_bytes):
             self._context.errors.add(Overloaded.label)
@@ -232,7 +266,8 @@ class Worker(asyncio.Protocol):
             return
         now = time.monotonic()
         self._drain_deadline_s = now + grace_s
-        self._context.is_draining = True
+        for context in self._contexts:
+            context.is_draining = True
         for door in self._doors:
             door.close()
         for connection in list(self._connections):
@@ -277,16 +312,22 @@ def _server_tls(files: TlsFiles) -> "ServerTls":
     return ServerTls(files)
 
 
-def _raise_nofile() -> int:
+def _raise_nofile() -> None:
     """The hard limit is what the administrator set; the soft one is low for programs that use select()."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+
+
+def _nofile() -> int:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 0 if soft == resource.RLIM_INFINITY else soft
 
 
 async def _serve(pipe: socket.socket, listen: Sequence[socket.socket], config: ProxyConfig) -> None:
     loop = asyncio.get_running_loop()
-    worker = Worker(loop, config, listen, nofile=_raise_nofile())
+    loop.set_exception_handler(Alarms())
+    _raise_nofile()
+    worker = Worker(loop, config, listen, nofile=_nofile)
     loop.add_signal_handler(signal.SIGTERM, worker.drain, config.grace_s)
     await loop.create_connection(lambda: worker, sock=pipe)
     await worker.listen()

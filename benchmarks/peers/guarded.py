@@ -38,6 +38,7 @@ _POLICY = """\
     retry.linkerd.io/timeout: 10s
     timeout.linkerd.io/request: 30s
     timeout.linkerd.io/idle: 30s
+    milliroute.io/rate-limit: 1000000/s
 """
 _LEAF = """\
 ---

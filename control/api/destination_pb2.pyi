@@ -115,18 +115,22 @@ class FailureAccrual(_message.Message):
     def __init__(self, max_failures: _Optional[int] = ..., min_penalty_ms: _Optional[int] = ..., max_penalty_ms: _Optional[int] = ..., jitter_percent: _Optional[int] = ..., success_rate_percent: _Optional[int] = ..., window_ms: _Optional[int] = ..., min_requests: _Optional[int] = ..., max_out_percent: _Optional[int] = ...) -> None: ...
 
 class Fault(_message.Message):
-    __slots__ = ["abort", "delay", "leaf", "match", "reset"]
+    __slots__ = ["abort", "bandwidth", "delay", "leaf", "match", "reset", "text"]
     ABORT_FIELD_NUMBER: _ClassVar[int]
+    BANDWIDTH_FIELD_NUMBER: _ClassVar[int]
     DELAY_FIELD_NUMBER: _ClassVar[int]
     LEAF_FIELD_NUMBER: _ClassVar[int]
     MATCH_FIELD_NUMBER: _ClassVar[int]
     RESET_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
     abort: FaultPart
+    bandwidth: FaultPart
     delay: FaultPart
     leaf: str
     match: Match
     reset: FaultPart
-    def __init__(self, match: _Optional[_Union[Match, _Mapping]] = ..., leaf: _Optional[str] = ..., delay: _Optional[_Union[FaultPart, _Mapping]] = ..., abort: _Optional[_Union[FaultPart, _Mapping]] = ..., reset: _Optional[_Union[FaultPart, _Mapping]] = ...) -> None: ...
+    text: str
+    def __init__(self, match: _Optional[_Union[Match, _Mapping]] = ..., leaf: _Optional[str] = ..., delay: _Optional[_Union[FaultPart, _Mapping]] = ..., abort: _Optional[_Union[FaultPart, _Mapping]] = ..., reset: _Optional[_Union[FaultPart, _Mapping]] = ..., bandwidth: _Optional[_Union[FaultPart, _Mapping]] = ..., text: _Optional[str] = ...) -> None: ...
 
 class FaultPart(_message.Message):
     __slots__ = ["share_micro", "value"]
@@ -135,6 +139,16 @@ class FaultPart(_message.Message):
     share_micro: int
     value: int
     def __init__(self, share_micro: _Optional[int] = ..., value: _Optional[int] = ...) -> None: ...
+
+class Filters(_message.Message):
+    __slots__ = ["request", "response", "rewrite"]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    REWRITE_FIELD_NUMBER: _ClassVar[int]
+    request: HeaderChange
+    response: HeaderChange
+    rewrite: Rewrite
+    def __init__(self, request: _Optional[_Union[HeaderChange, _Mapping]] = ..., response: _Optional[_Union[HeaderChange, _Mapping]] = ..., rewrite: _Optional[_Union[Rewrite, _Mapping]] = ...) -> None: ...
 
 class Guard(_message.Message):
     __slots__ = ["authorizations", "is_audit", "kind", "name"]
@@ -148,13 +162,33 @@ class Guard(_message.Message):
     name: str
     def __init__(self, kind: _Optional[str] = ..., name: _Optional[str] = ..., authorizations: _Optional[_Iterable[_Union[Authorization, _Mapping]]] = ..., is_audit: bool = ...) -> None: ...
 
+class Header(_message.Message):
+    __slots__ = ["name", "value"]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: str
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+
+class HeaderChange(_message.Message):
+    __slots__ = ["add", "remove", "set"]
+    ADD_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_FIELD_NUMBER: _ClassVar[int]
+    SET_FIELD_NUMBER: _ClassVar[int]
+    add: _containers.RepeatedCompositeFieldContainer[Header]
+    remove: _containers.RepeatedScalarFieldContainer[str]
+    set: _containers.RepeatedCompositeFieldContainer[Header]
+    def __init__(self, set: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., add: _Optional[_Iterable[_Union[Header, _Mapping]]] = ..., remove: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class HeaderMatch(_message.Message):
-    __slots__ = ["name", "regex"]
+    __slots__ = ["exact", "name", "regex"]
+    EXACT_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     REGEX_FIELD_NUMBER: _ClassVar[int]
+    exact: str
     name: str
     regex: str
-    def __init__(self, name: _Optional[str] = ..., regex: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., regex: _Optional[str] = ..., exact: _Optional[str] = ...) -> None: ...
 
 class HealthCheck(_message.Message):
     __slots__ = ["healthy_after", "interval_ms", "kind", "target", "timeout_ms", "unhealthy_after"]
@@ -194,14 +228,22 @@ class Hello(_message.Message):
     def __init__(self, proxy_id: _Optional[str] = ..., namespace: _Optional[str] = ..., labels: _Optional[_Mapping[str, str]] = ..., capabilities: _Optional[_Iterable[str]] = ..., admin_address: _Optional[str] = ...) -> None: ...
 
 class Match(_message.Message):
-    __slots__ = ["headers", "methods", "path_regex"]
+    __slots__ = ["headers", "methods", "path_exact", "path_full_regex", "path_prefix", "path_regex", "query"]
     HEADERS_FIELD_NUMBER: _ClassVar[int]
     METHODS_FIELD_NUMBER: _ClassVar[int]
+    PATH_EXACT_FIELD_NUMBER: _ClassVar[int]
+    PATH_FULL_REGEX_FIELD_NUMBER: _ClassVar[int]
+    PATH_PREFIX_FIELD_NUMBER: _ClassVar[int]
     PATH_REGEX_FIELD_NUMBER: _ClassVar[int]
+    QUERY_FIELD_NUMBER: _ClassVar[int]
     headers: _containers.RepeatedCompositeFieldContainer[HeaderMatch]
     methods: _containers.RepeatedScalarFieldContainer[str]
+    path_exact: str
+    path_full_regex: str
+    path_prefix: str
     path_regex: str
-    def __init__(self, path_regex: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., headers: _Optional[_Iterable[_Union[HeaderMatch, _Mapping]]] = ...) -> None: ...
+    query: _containers.RepeatedCompositeFieldContainer[HeaderMatch]
+    def __init__(self, path_regex: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., headers: _Optional[_Iterable[_Union[HeaderMatch, _Mapping]]] = ..., path_exact: _Optional[str] = ..., path_prefix: _Optional[str] = ..., path_full_regex: _Optional[str] = ..., query: _Optional[_Iterable[_Union[HeaderMatch, _Mapping]]] = ...) -> None: ...
 
 class Nack(_message.Message):
     __slots__ = ["epoch", "key", "reason", "version"]
@@ -222,6 +264,16 @@ class Network(_message.Message):
     cidr: str
     excepts: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, cidr: _Optional[str] = ..., excepts: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PathChange(_message.Message):
+    __slots__ = ["is_prefix", "matched", "path"]
+    IS_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    MATCHED_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    is_prefix: bool
+    matched: str
+    path: str
+    def __init__(self, path: _Optional[str] = ..., is_prefix: bool = ..., matched: _Optional[str] = ...) -> None: ...
 
 class Policy(_message.Message):
     __slots__ = ["idle_timeout_ms", "request_timeout_ms", "response_timeout_ms", "retry_grpc", "retry_limit", "retry_methods", "retry_statuses", "try_timeout_ms"]
@@ -253,6 +305,52 @@ class Ramp(_message.Message):
     start_unix_ms: int
     def __init__(self, from_micro: _Optional[_Iterable[int]] = ..., start_unix_ms: _Optional[int] = ..., duration_ms: _Optional[int] = ...) -> None: ...
 
+class Rate(_message.Message):
+    __slots__ = ["burst", "period_ms", "requests"]
+    BURST_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_MS_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    burst: int
+    period_ms: int
+    requests: int
+    def __init__(self, requests: _Optional[int] = ..., period_ms: _Optional[int] = ..., burst: _Optional[int] = ...) -> None: ...
+
+class RateLimit(_message.Message):
+    __slots__ = ["client", "name", "overrides", "text", "total"]
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    OVERRIDES_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    client: Rate
+    name: str
+    overrides: _containers.RepeatedCompositeFieldContainer[RateOverride]
+    text: str
+    total: Rate
+    def __init__(self, name: _Optional[str] = ..., text: _Optional[str] = ..., total: _Optional[_Union[Rate, _Mapping]] = ..., client: _Optional[_Union[Rate, _Mapping]] = ..., overrides: _Optional[_Iterable[_Union[RateOverride, _Mapping]]] = ...) -> None: ...
+
+class RateOverride(_message.Message):
+    __slots__ = ["identities", "rate"]
+    IDENTITIES_FIELD_NUMBER: _ClassVar[int]
+    RATE_FIELD_NUMBER: _ClassVar[int]
+    identities: _containers.RepeatedScalarFieldContainer[str]
+    rate: Rate
+    def __init__(self, identities: _Optional[_Iterable[str]] = ..., rate: _Optional[_Union[Rate, _Mapping]] = ...) -> None: ...
+
+class Redirect(_message.Message):
+    __slots__ = ["hostname", "path", "port", "scheme", "status"]
+    HOSTNAME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    PORT_FIELD_NUMBER: _ClassVar[int]
+    SCHEME_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    hostname: str
+    path: PathChange
+    port: int
+    scheme: str
+    status: int
+    def __init__(self, scheme: _Optional[str] = ..., hostname: _Optional[str] = ..., port: _Optional[int] = ..., path: _Optional[_Union[PathChange, _Mapping]] = ..., status: _Optional[int] = ...) -> None: ...
+
 class Resolved(_message.Message):
     __slots__ = ["authority", "is_partial", "key"]
     AUTHORITY_FIELD_NUMBER: _ClassVar[int]
@@ -263,13 +361,33 @@ class Resolved(_message.Message):
     key: str
     def __init__(self, authority: _Optional[str] = ..., key: _Optional[str] = ..., is_partial: bool = ...) -> None: ...
 
+class Rewrite(_message.Message):
+    __slots__ = ["hostname", "path"]
+    HOSTNAME_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    hostname: str
+    path: PathChange
+    def __init__(self, hostname: _Optional[str] = ..., path: _Optional[_Union[PathChange, _Mapping]] = ...) -> None: ...
+
 class Route(_message.Message):
-    __slots__ = ["matches", "split"]
+    __slots__ = ["filters", "grpc_status", "matches", "name", "rate_limits", "redirect", "split", "status"]
+    FILTERS_FIELD_NUMBER: _ClassVar[int]
+    GRPC_STATUS_FIELD_NUMBER: _ClassVar[int]
     MATCHES_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RATE_LIMITS_FIELD_NUMBER: _ClassVar[int]
+    REDIRECT_FIELD_NUMBER: _ClassVar[int]
     SPLIT_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    filters: Filters
+    grpc_status: int
     matches: _containers.RepeatedCompositeFieldContainer[Match]
+    name: str
+    rate_limits: _containers.RepeatedCompositeFieldContainer[RateLimit]
+    redirect: Redirect
     split: Split
-    def __init__(self, matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., split: _Optional[_Union[Split, _Mapping]] = ...) -> None: ...
+    status: int
+    def __init__(self, matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., split: _Optional[_Union[Split, _Mapping]] = ..., rate_limits: _Optional[_Iterable[_Union[RateLimit, _Mapping]]] = ..., name: _Optional[str] = ..., filters: _Optional[_Union[Filters, _Mapping]] = ..., redirect: _Optional[_Union[Redirect, _Mapping]] = ..., status: _Optional[int] = ..., grpc_status: _Optional[int] = ...) -> None: ...
 
 class Split(_message.Message):
     __slots__ = ["apex", "fault", "is_failover", "name", "policy", "ramp", "source", "sticky", "strict_empty_leaf", "weights"]
@@ -378,11 +496,15 @@ class WatchResponse(_message.Message):
     def __init__(self, resolved: _Optional[_Union[Resolved, _Mapping]] = ..., state: _Optional[_Union[State, _Mapping]] = ...) -> None: ...
 
 class Weight(_message.Message):
-    __slots__ = ["backend", "micro", "text"]
+    __slots__ = ["backend", "filters", "micro", "status", "text"]
     BACKEND_FIELD_NUMBER: _ClassVar[int]
+    FILTERS_FIELD_NUMBER: _ClassVar[int]
     MICRO_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     backend: int
+    filters: Filters
     micro: int
+    status: int
     text: str
-    def __init__(self, backend: _Optional[int] = ..., micro: _Optional[int] = ..., text: _Optional[str] = ...) -> None: ...
+    def __init__(self, backend: _Optional[int] = ..., micro: _Optional[int] = ..., text: _Optional[str] = ..., filters: _Optional[_Union[Filters, _Mapping]] = ..., status: _Optional[int] = ...) -> None: ...

@@ -9,20 +9,25 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import TypeVar, get_args
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 import click
 
 from milliroute.control import errors
+from milliroute.control.cli import checking, installing, mesh
 from milliroute.control.config import (
     DEFAULT_ADMIN,
     DEFAULT_LISTEN,
     DEFAULT_PROXY_ADMIN,
     VERSION,
+    ClusterAccess,
     ControlConfig,
     StreamSecurity,
 )
 from milliroute.control.model import CLUSTER_NETWORKS, AccessDefaults, AccessMode
+
+if TYPE_CHECKING:
+    from milliroute.control.cli.setting import Done
 
 F = TypeVar("F", bound=Callable[..., object])
 Option = Callable[[F], F]
@@ -90,6 +95,17 @@ admins_flag = flags(
     metavar="HOST:PORT",
     text=f"Proxies to ask. May repeat. [default: {DEFAULT_PROXY_ADMIN}]",
 )
+kubernetes_flag = click.option(
+    "--kubernetes", envvar=_env("--kubernetes"), is_flag=True, help="Read a cluster's API server."
+)
+kubeconfig_flag = flag("--kubeconfig", default="", text="Of that cluster; as kubectl finds it otherwise.")
+context_flag = flag("--context", default="", text="Of the kubeconfig.")
+namespace_flag = flag("--namespace", default="", text="Of the cluster, only this one; all otherwise.")
+
+
+def cluster_flags(verb: F) -> F:
+    """All four."""
+    return kubernetes_flag(kubeconfig_flag(context_flag(namespace_flag(verb))))
 
 
 @click.group()
@@ -110,6 +126,7 @@ def cli() -> None:
 @flag("--tls-key", default="", text="Its private key, in PEM.")
 @flag("--tls-client-ca", default="", text="Authorities of proxies, in PEM: they must show a certificate then.")
 @flag("--token-file", default="", text="What is in it proxies must show as a bearer token.")
+@cluster_flags
 def control(
     files: tuple[str, ...],
     backends: tuple[str, ...],
@@ -122,15 +139,21 @@ def control(
     tls_key: str,
     tls_client_ca: str,
     token_file: str,
+    kubernetes: bool,
+    kubeconfig: str,
+    context: str,
+    namespace: str,
 ) -> None:
-    """Serve splits from files to proxies."""
-    _want_source(files, backends)
+    """Serve splits from files or a cluster to proxies."""
+    cluster = _cluster(kubernetes, kubeconfig, context, namespace)
+    if cluster is None:
+        _want_source(files, backends)
     _log_to_stderr()
     from milliroute.control import server
 
     access = _access(default_policy, networks, trust_domain)
     security = StreamSecurity(tls_cert, tls_key, tls_client_ca, token_file)
-    server.serve(ControlConfig(_absolute(files), backends, listen, admin, access, security))
+    server.serve(ControlConfig(_absolute(files), backends, listen, admin, access, security, cluster))
 
 
 @cli.command()
@@ -179,11 +202,23 @@ def split() -> None:
 @admins_flag
 @click.option("-o", "--output", envvar=_env("--output"), type=click.Choice(["table", "json", "yaml"]), default="table")
 @click.option("-w", "--watch", envvar=_env("--watch"), is_flag=True, help="Once a second, until Ctrl-C.")
-def split_show(apex: str | None, files: tuple[str, ...], admins: tuple[str, ...], output: str, watch: bool) -> None:
+@cluster_flags
+def split_show(
+    apex: str | None,
+    files: tuple[str, ...],
+    admins: tuple[str, ...],
+    output: str,
+    watch: bool,
+    kubernetes: bool,
+    kubeconfig: str,
+    context: str,
+    namespace: str,
+) -> None:
     """Configured weights beside what proxies observed, per leaf."""
     from milliroute.control.cli import showing
 
-    query = showing.Query(apex or "", files, admins or (DEFAULT_PROXY_ADMIN,), output)
+    cluster = _cluster(kubernetes, kubeconfig, context, namespace)
+    query = showing.Query(apex or "", files, admins or (DEFAULT_PROXY_ADMIN,), output, cluster)
     showing.watch(query) if watch else showing.show(query)
 
 
@@ -195,28 +230,56 @@ def split_show(apex: str | None, files: tuple[str, ...], admins: tuple[str, ...]
 @click.option("--wait", envvar=_env("--wait"), is_flag=True, help="Return when the proxies route by the new weights.")
 @click.option("--timeout", envvar=_env("--timeout"), type=click.FloatRange(0), default=10.0, show_default=True,
               metavar="SECONDS", help="How long --wait waits.")  # fmt: skip
+@cluster_flags
 def split_set(
-    apex: str, weights: tuple[str, ...], files: tuple[str, ...], admins: tuple[str, ...], wait: bool, timeout: float
+    apex: str,
+    weights: tuple[str, ...],
+    files: tuple[str, ...],
+    admins: tuple[str, ...],
+    wait: bool,
+    timeout: float,
+    kubernetes: bool,
+    kubeconfig: str,
+    context: str,
+    namespace: str,
 ) -> None:
-    """Write new weights into the split's file; leaves not named get 0."""
-    from milliroute.control.cli import proxies, setting, waiting
+    """Write new weights into the split's file, or the cluster; leaves not named get 0."""
+    from milliroute.control.cli import setting, waiting
 
     wanted = setting.parse_weights(weights)
     asked = admins or (DEFAULT_PROXY_ADMIN,)
-    if files:
-        paths = setting.files(files)
+    cluster = _cluster(kubernetes, kubeconfig, context, namespace)
+    if cluster is None:
+        done = setting.apply(apex, wanted, _split_files(apex, files, asked))
+    elif files:
+        raise click.UsageError("-f and --kubernetes: saw both, want the one that has the split")
     else:
-        answers = proxies.ask(asked)
-        if not answers.pages:
-            raise errors.ControlError(f"no proxy answered ({'; '.join(answers.silent)}); name the file with -f")
-        paths = setting.files_of_proxies(apex, answers.pages)
-    done = setting.apply(apex, wanted, paths)
+        done = _in_cluster(apex, wanted, cluster)
     for line in done.lines():
         click.echo(line)
     if not any(done.weights_micro().values()):
         click.echo("milliroute: all weights are 0: traffic goes to the apex's own endpoints", err=True)
     if wait:
         waiting.until_in_force(done, asked, timeout)
+
+
+def _split_files(apex: str, files: tuple[str, ...], admins: tuple[str, ...]) -> list[str]:
+    from milliroute.control.cli import proxies, setting
+
+    if files:
+        return setting.files(files)
+    answers = proxies.ask(admins)
+    if not answers.pages:
+        raise errors.ControlError(f"no proxy answered ({'; '.join(answers.silent)}); name the file with -f")
+    return setting.files_of_proxies(apex, answers.pages)
+
+
+def _in_cluster(apex: str, weights: dict[str, str], access: ClusterAccess) -> "Done":
+    try:
+        from milliroute.control.cli import cluster
+    except ImportError as error:
+        raise errors.missing_extra("--kubernetes", error) from error
+    return cluster.set_weights(apex, weights, access)
 
 
 @cli.command(context_settings=PASS_ALL)
@@ -243,6 +306,10 @@ def version() -> None:
     click.echo(f"milliroute {VERSION}")
 
 
+for verb in (*mesh.VERBS, installing.install, checking.check):
+    cli.add_command(verb)
+
+
 def _access(mode: AccessMode, networks: tuple[str, ...], trust_domain: str) -> AccessDefaults:
     for text in networks:
         try:
@@ -254,9 +321,16 @@ def _access(mode: AccessMode, networks: tuple[str, ...], trust_domain: str) -> A
     return AccessDefaults(mode, networks or CLUSTER_NETWORKS, trust_domain)
 
 
+def _cluster(is_wanted: bool, kubeconfig: str, context: str, namespace: str) -> ClusterAccess | None:
+    given = [f"--{name}" for name, value in (("kubeconfig", kubeconfig), ("context", context)) if value]
+    if not is_wanted and given:
+        raise click.UsageError(f"{given[0]}: saw it without --kubernetes, want both or none")
+    return ClusterAccess(kubeconfig, context, namespace) if is_wanted else None
+
+
 def _want_source(files: tuple[str, ...], backends: tuple[str, ...]) -> None:
     if not (files or backends):
-        raise click.UsageError("nothing to serve: want -f FILE or --backend NAME=HOST:PORT")
+        raise click.UsageError("nothing to serve: want -f FILE, --backend NAME=HOST:PORT or, for control, --kubernetes")
 
 
 def _absolute(files: tuple[str, ...]) -> tuple[str, ...]:

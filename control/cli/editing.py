@@ -29,7 +29,7 @@ class EditError(errors.ControlError):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One weight; `line` counts from 1, `old` and `new` are as written, without quotes."""
+    """One weight; `line` counts from 1 (0: not in a file), `old` and `new` are as written, without quotes."""
 
     line: int
     leaf: str

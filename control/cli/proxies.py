@@ -28,6 +28,8 @@ class LeafPage(msgspec.Struct, frozen=True):
     failures: int = 0
     p50_ms: float | None = None
     p99_ms: float | None = None
+    out: list[str] = []
+    sick: list[str] = []
 
 
 class SplitPage(msgspec.Struct, frozen=True):
@@ -35,6 +37,9 @@ class SplitPage(msgspec.Struct, frozen=True):
     apex: str
     leaves: list[LeafPage]
     source: str = ""
+    failover: list[str] | None = None
+    rate_limits: list[str] = []
+    fault: str | None = None
 
     @property
     def namespace(self) -> str:

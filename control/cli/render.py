@@ -25,7 +25,16 @@ def render(rows: Sequence[Row], form: str) -> str:
 def table(rows: Sequence[Row]) -> str:
     lines = [COLUMNS, *(_cells(row) for row in rows)]
     widths = [max(len(line[n]) for line in lines) for n in range(len(COLUMNS))]
-    return "".join(_line(line, widths) for line in lines)
+    notes = dict.fromkeys(note for row in rows for note in _notes(row))
+    return "".join([*(_line(line, widths) for line in lines), *(f"{note}\n" for note in notes)])
+
+
+def _notes(row: Row) -> list[str]:
+    """What holds for the requests of the whole split, and which endpoints get none."""
+    found = [f"{row.apex}: rate limit {limit}" for limit in row.rate_limits]
+    found += [f"{row.apex}: fault {row.fault}"] if row.fault else []
+    found += [f"{row.apex}: {row.leaf}: out for failures: {', '.join(row.out)}"] if row.out else []
+    return [*found, *([f"{row.apex}: {row.leaf}: unhealthy: {', '.join(row.sick)}"] if row.sick else [])]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -37,8 +46,10 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    # A leaf that takes no traffic although it has weight is worth a word.
-    mark = f" ({row.state})" if row.state not in ("", "ok") else ""
+    # A leaf that takes no traffic although it has weight is worth a word, and that which takes all of a failover split.
+    marks = ["taken"] if row.is_taken else []
+    marks += [row.state] if row.state not in ("", "ok") else []
+    mark = f" ({', '.join(marks)})" if marks else ""
     return (
         row.apex,
         row.leaf + mark,

@@ -12,7 +12,11 @@ from milliroute.control.snapshot import LeafReport, SplitReport
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """None: nobody knows. Shares are 0..1, times are milliseconds, counts are since the weights took effect."""
+    """None: nobody knows. Shares are 0..1, times are milliseconds, counts are since the weights took effect.
+
+    `out`, `sick`: endpoints that some proxy leaves out for their failures, or by its health checks. `is_taken`: of a
+    failover split, whether some proxy sends everything here; None for others. `rate_limits`, `fault`: of the split.
+    """
 
     split: str
     apex: str
@@ -25,6 +29,11 @@ class Row:
     p50_ms: float | None
     p99_ms: float | None
     state: str
+    out: tuple[str, ...] = ()
+    sick: tuple[str, ...] = ()
+    is_taken: bool | None = None
+    rate_limits: tuple[str, ...] = ()
+    fault: str | None = None
 
 
 @dataclass(slots=True)
@@ -35,8 +44,12 @@ class _Counts:
     p50_ms: float | None = None
     p99_ms: float | None = None
     state: str = "ok"
+    out: set[str] = field(default_factory=set)
+    sick: set[str] = field(default_factory=set)
 
     def add(self, leaf: LeafPage) -> None:
+        self.out.update(leaf.out)
+        self.sick.update(leaf.sick)
         self.requests += leaf.requests
         self.successes += leaf.successes
         self.failures += leaf.failures
@@ -54,6 +67,9 @@ class _Split:
     published_unix_ns: int = -1
     leaves: dict[str, tuple[str, float]] = field(default_factory=dict)
     counts: dict[str, _Counts] = field(default_factory=dict)
+    taken: set[str] | None = None
+    rate_limits: tuple[str, ...] = ()
+    fault: str | None = None
 
 
 Wanted = Callable[[str, str], bool]
@@ -72,7 +88,9 @@ def merge(pages: Sequence[ProxyPage], configured: Sequence[SplitReport], wanted:
         namespace = report.name.partition("/")[0]
         if wanted(report.apex, namespace):
             entry = splits.setdefault(report.name, _Split(report.apex))
-            entry.apex, entry.leaves = report.apex, _leaves(report.leaves)
+            entry.apex, entry.leaves, entry.fault = report.apex, _leaves(report.leaves), report.fault or None
+            if report.rate_limit and not entry.rate_limits:
+                entry.rate_limits = (report.rate_limit,)
     return [row for name in sorted(splits) for row in _rows(name, splits[name])]
 
 
@@ -81,6 +99,11 @@ def _add(splits: dict[str, _Split], split: SplitPage, published_unix_ns: int) ->
     if published_unix_ns > entry.published_unix_ns:
         entry.published_unix_ns = published_unix_ns
         entry.apex, entry.leaves = split.apex, _leaves(split.leaves)
+        entry.rate_limits, entry.fault = tuple(split.rate_limits), split.fault
+        if split.failover is None:
+            entry.taken = None
+    if split.failover is not None:
+        entry.taken = (entry.taken or set()) | set(split.failover)
     for leaf in split.leaves:
         entry.counts.setdefault(leaf.leaf, _Counts()).add(leaf)
 
@@ -110,6 +133,11 @@ def _rows(name: str, split: _Split) -> list[Row]:
                 p50_ms=counts.p50_ms if counts else None,
                 p99_ms=counts.p99_ms if counts else None,
                 state=counts.state if counts else "",
+                out=tuple(sorted(counts.out)) if counts else (),
+                sick=tuple(sorted(counts.sick)) if counts else (),
+                is_taken=None if split.taken is None else leaf in split.taken,
+                rate_limits=split.rate_limits,
+                fault=split.fault,
             )
         )
     return rows

@@ -1,8 +1,8 @@
 """`milliroute run`: the control service with a proxy as its child, over a unix socket in a private folder.
 
 In: files, backends and the proxy's flags. Out: the child's exit code. SIGTERM and SIGINT become SIGTERM for the child,
-which drains; a second one ends it at once. The control service stays until the child is gone, so that a draining
-proxy still has its tables.
+which drains; a second one ends it at once. SIGHUP passes, by which the child replaces its workers, unless it says that
+our terminal is gone. The control service stays until the child is gone, so that a draining proxy still has its tables.
 """
 
 import asyncio
@@ -21,6 +21,8 @@ from milliroute.control.model import AccessDefaults
 from milliroute.control.server import ControlServer, announce
 
 log = logging.getLogger(__name__)
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,13 @@ async def _child(*argv: str) -> int:
 def _signals_to(child: asyncio.subprocess.Process) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     seen: list[int] = []
+    had_terminal = _has_terminal()
 
     def forward(number: int) -> None:
+        if number == signal.SIGHUP and not (had_terminal and not _has_terminal()):
+            with contextlib.suppress(ProcessLookupError):
+                child.send_signal(signal.SIGHUP)
+            return
         seen.append(number)
         if len(seen) == 1:
             log.info("draining; a second signal stops at once")
@@ -100,10 +107,19 @@ def _signals_to(child: asyncio.subprocess.Process) -> Iterator[None]:
             # The proxy itself ends at once at its second one; killed, it would leave its workers draining.
             child.send_signal(signal.SIGTERM)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, forward, number)
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _SIGNALS:
             loop.remove_signal_handler(number)
+
+
+def _has_terminal() -> bool:
+    """A controlling one that is still there: one that has hung up cannot be opened (man 4 tty)."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -18,14 +18,18 @@ from milliroute.control.source import text as texts
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What was written; `split` is "namespace/name"."""
+    """What was written, in a file or, where the lines of the changes are 0, in a cluster; `split` is
+    "namespace/name"."""
 
     path: str
     split: str
     changes: tuple[editing.Change, ...]
 
     def lines(self) -> list[str]:
-        return [f"{self.path}:{change.line} {change.leaf} {change.old} -> {change.new}" for change in self.changes]
+        return [
+            f"{self.path}{f':{change.line}' if change.line else ''} {change.leaf} {change.old} -> {change.new}"
+            for change in self.changes
+        ]
 
     def weights_micro(self) -> dict[str, int]:
         return {change.leaf: quantity.parse(change.new) for change in self.changes}

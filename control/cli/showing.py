@@ -9,11 +9,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from milliroute.control import errors, snapshot
+from milliroute.control import errors, routestatus, snapshot
 from milliroute.control.cli import apex as apexes
 from milliroute.control.cli import proxies
 from milliroute.control.cli.render import render
 from milliroute.control.cli.rows import Row, merge
+from milliroute.control.config import ClusterAccess
+from milliroute.control.source.beside import combine
 from milliroute.control.source.files import FileSource
 
 # Seconds between two pictures of --watch.
@@ -29,6 +31,7 @@ class Query:
     files: tuple[str, ...]
     admins: tuple[str, ...]
     form: str
+    cluster: ClusterAccess | None = None
 
 
 def show(query: Query) -> None:
@@ -55,10 +58,10 @@ def watch(query: Query) -> None:
 
 def collect(query: Query) -> tuple[list[Row], list[str]]:
     """Rows, and what an operator should know beside them. Raises ControlError."""
-    configured, notes = _configured(query.files)
+    configured, notes = _configured(query)
     answers = proxies.ask(query.admins)
     if not answers.pages:
-        if not query.files:
+        if not query.files and query.cluster is None:
             raise errors.ControlError(f"no proxy answered ({'; '.join(answers.silent)})")
         notes.append(f"no proxy answered ({'; '.join(answers.silent)}): configured weights only")
     else:
@@ -80,12 +83,20 @@ def _picture(query: Query) -> str:
     return lines + render(rows, query.form)
 
 
-def _configured(files: Sequence[str]) -> tuple[Sequence[snapshot.SplitReport], list[str]]:
-    if not files:
+def _configured(query: Query) -> tuple[Sequence[snapshot.SplitReport], list[str]]:
+    if not query.files and query.cluster is None:
         return (), []
-    objects = FileSource(files).read()
+    objects = FileSource(query.files).read()
+    if query.cluster is not None:
+        try:
+            from milliroute.control.cli import cluster  # with all that only a cluster needs
+        except ImportError as error:
+            raise errors.missing_extra("--kubernetes", error) from error
+        objects = combine(objects, cluster.read(query.cluster)) if query.files else cluster.read(query.cluster)
     notes = [error for source in objects.sources for error in source.errors]
-    return snapshot.build(objects, None, time.time_ns() // 1_000_000).splits, notes
+    built = snapshot.build(objects, None, time.time_ns() // 1_000_000)
+    notes += [line for status in built.routes for line in routestatus.warnings(status)]
+    return (*built.splits, *built.rules), notes
 
 
 def _is_wanted(asked: str, apex: str, namespace: str) -> bool:

@@ -1,4 +1,5 @@
-"""The annotations that a TrafficSplit may carry: milliroute.io/sticky, ramp, empty-leaf, failover and fault.
+"""The annotations that a TrafficSplit may carry: milliroute.io/sticky, ramp, empty-leaf, failover, fault and
+rate-limit.
 
 In: the annotations with their positions. Out: what they mean. One of ours that is unknown or has a bad value is an
 error: ignored in silence, it would route otherwise than its writer believes.
@@ -12,7 +13,8 @@ from milliroute.control.manifest import duration, fault
 from milliroute.control.manifest.fault import FaultError
 from milliroute.control.manifest.fields import Report
 from milliroute.control.manifest.nodes import Fields, Scalar
-from milliroute.control.model import Fault, Sticky
+from milliroute.control.manifest.rate_limit import RATE_LIMIT, read_rate_limit
+from milliroute.control.model import Fault, RateLimit, Sticky
 
 PREFIX = "milliroute.io/"
 STICKY = PREFIX + "sticky"
@@ -34,6 +36,7 @@ class Policy:
     strict_empty_leaf: bool = False
     fault: Fault | None = None
     is_failover: bool = False
+    rate_limit: RateLimit | None = None
 
 
 def read_policy(annotations: Fields, report: Report) -> Policy:
@@ -55,6 +58,8 @@ def _with(policy: Policy, key: str, node: Scalar, annotations: Fields, report: R
         return replace(policy, ramp_ms=_ramp(node, report))
     if key == FAULT:
         return replace(policy, fault=_fault(node, report))
+    if key == RATE_LIMIT:
+        return replace(policy, rate_limit=read_rate_limit(annotations, report))
     if key == EMPTY_LEAF:
         if node.text != "strict":
             report.add(node, f"bad {key}", node, "strict, or no such annotation")
@@ -63,7 +68,7 @@ def _with(policy: Policy, key: str, node: Scalar, annotations: Fields, report: R
         if node.text not in ("true", "false"):
             report.add(node, f"bad {key}", node, '"true" or "false"')
         return replace(policy, is_failover=node.text == "true")
-    wanted = f"{STICKY}, {RAMP}, {FAULT}, {FAILOVER} or {EMPTY_LEAF}"
+    wanted = f"{STICKY}, {RAMP}, {FAULT}, {RATE_LIMIT}, {FAILOVER} or {EMPTY_LEAF}"
     report.add(annotations.keys.get(key, node), "unknown annotation", repr(key), wanted)
     return policy
 

@@ -3,12 +3,15 @@
 import ipaddress
 from collections.abc import Iterator
 
+from milliroute.control.addresses import plain
 from milliroute.control.manifest import fields
 from milliroute.control.manifest.encryption import read_tls
 from milliroute.control.manifest.fields import Report
 from milliroute.control.manifest.health import read_health
 from milliroute.control.manifest.metadata import Metadata
 from milliroute.control.manifest.nodes import Fields, Scalar
+from milliroute.control.manifest.opaque import OPAQUE, OpaquePorts, read_opaque
+from milliroute.control.manifest.rate_limit import read_rate_limit
 from milliroute.control.manifest.traffic import read_accrual, read_traffic
 from milliroute.control.model import EndpointSlice, Service, ServicePort, SliceEndpoint, SlicePort
 
@@ -25,7 +28,7 @@ def service(node: Fields, metadata: Metadata, report: Report) -> Service:
     external = ""
     if fields.text(spec, "type", report, default="") == "ExternalName":
         external = fields.dns_name(spec, "externalName", report)
-    ports = tuple(_service_ports(spec, report))
+    ports = tuple(_service_ports(spec, read_opaque(metadata.annotation_nodes, report), report))
     # What cluster certificates have; without the cluster's domain, which nobody here knows.
     default_sni = external or f"{metadata.name}.{metadata.namespace}.svc"
     return Service(
@@ -40,18 +43,35 @@ def service(node: Fields, metadata: Metadata, report: Report) -> Service:
         tls=read_tls(metadata.annotation_nodes, [p.app_protocol for p in ports], default_sni, report),
         origin=metadata.origin,
         selector=tuple(sorted(fields.texts(spec, "selector", report).items())),
+        cluster_ips=tuple(dict.fromkeys(_cluster_ips(spec, report))),
+        rate_limit=read_rate_limit(metadata.annotation_nodes, report),
     )
 
 
-def _service_ports(spec: Fields, report: Report) -> Iterator[ServicePort]:
+def _service_ports(spec: Fields, opaque: OpaquePorts, report: Report) -> Iterator[ServicePort]:
     for node in fields.mappings(spec, "ports", report):
         if _is_tcp(node, report):
+            port = fields.number(node, "port", report, low=1, high=65535)
+            name = fields.text(node, "name", report, default="")
+            protocol = fields.text(node, "appProtocol", report, default="")
             yield ServicePort(
-                port=fields.number(node, "port", report, low=1, high=65535),
-                name=fields.text(node, "name", report, default=""),
+                port=port,
+                name=name,
                 target_port=_target_port(node, report),
-                app_protocol=fields.text(node, "appProtocol", report, default=""),
+                app_protocol=OPAQUE if opaque.has(port, name) else protocol,
             )
+
+
+def _cluster_ips(spec: Fields, report: Report) -> Iterator[str]:
+    """Both families; a headless Service has none."""
+    listed = fields.items(spec, "clusterIPs", report)
+    single = spec.get("clusterIP")
+    for node in dict.fromkeys([*([single] if single is not None else []), *listed]):
+        text = node.text if isinstance(node, Scalar) else ""
+        if _is_address(text, "IPv6" if ":" in text else "IPv4"):
+            yield plain(text)
+        elif text not in ("", "None"):
+            report.add(node, "bad clusterIP", repr(text), "an address, or None")
 
 
 def _is_tcp(node: Fields, report: Report) -> bool:

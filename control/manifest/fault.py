@@ -1,6 +1,6 @@
 """The annotation milliroute.io/fault: what is to go wrong on purpose, for those who test what their callers do then.
 
-    delay=200ms 10%; abort=503 5%; reset 1%; leaf=reviews-v2; path=/api; header=x-test:yes
+    delay=200ms 10%; abort=503 5%; reset 1%; bandwidth=64Ki; leaf=reviews-v2; path=/api; header=x-test:yes
 
 In: its text. Out: a Fault, or a FaultError with what was seen and wanted. Shares are of the requests that match; all
 matches must hold; without a share it is every one of them.
@@ -21,7 +21,11 @@ _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}):(.+)\Z")
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")
 # A hundredth of a basis point: as fine as weights are.
 _WHOLE = 1_000_000
-_WANTED = "clauses such as delay=200ms 10%, abort=503, reset, path=/api, header=x-a:b, leaf=NAME, by ;"
+# Bytes in a second. Kubernetes' units of quantities; below some bytes a response would never end.
+_BANDWIDTH = re.compile(r"([0-9]{1,10})(Ki|Mi|k|M)?\Z")
+_UNITS = {None: 1, "k": 1000, "M": 1_000_000, "Ki": 1024, "Mi": 1024 * 1024}
+_MAX_BANDWIDTH = 1_000_000_000
+_WANTED = "clauses such as delay=200ms 10%, abort=503, reset, bandwidth=64Ki, path=/api, header=x-a:b, leaf=NAME, by ;"
 
 
 class FaultError(ValueTextError):
@@ -35,7 +39,7 @@ def parse(text: str) -> Fault:
         fault = _with(fault, clause)
     if fault.is_empty:
         raise FaultError("no fault in it", text[:80], _WANTED)
-    return fault
+    return replace(fault, text=" ".join(text.split()))
 
 
 def _with(fault: Fault, clause: str) -> Fault:
@@ -54,6 +58,8 @@ def _with(fault: Fault, clause: str) -> Fault:
             return replace(fault, delay=part)
         case "abort":
             return replace(fault, abort=part)
+        case "bandwidth":
+            return replace(fault, bandwidth=part)
     return replace(fault, reset=part)
 
 
@@ -78,6 +84,14 @@ def _abort(value: str, clause: str) -> int:
     return int(value)
 
 
+def _bandwidth(value: str, clause: str) -> int:
+    found = _BANDWIDTH.match(value)
+    bytes_per_s = int(found[1]) * _UNITS[found[2]] if found else 0
+    if not 1 <= bytes_per_s <= _MAX_BANDWIDTH:
+        raise FaultError("bad bandwidth", clause[:80], "bytes in a second from 1 to 1000M, such as 2000, 64Ki or 1M")
+    return bytes_per_s
+
+
 def _reset(value: str, clause: str) -> int:
     if value:
         raise FaultError("reset with a value", clause[:80], "reset, or reset with a share")
@@ -98,8 +112,10 @@ def _matching(fault: Fault, name: str, value: str, clause: str) -> Fault:
 
 
 def _regex(text: str, clause: str) -> str:
+    options = re2.Options()
+    options.log_errors = False  # RE2 writes to stderr otherwise
     try:
-        re2.compile(text)
+        re2.compile(text, options=options)
     except re2.error as error:
         raise FaultError("bad regular expression", clause[:80], "RE2 syntax") from error
     return text
@@ -109,4 +125,5 @@ _KINDS: dict[str, Callable[[str, str], int]] = {
     "delay": _delay,
     "abort": _abort,
     "reset": _reset,
+    "bandwidth": _bandwidth,
 }

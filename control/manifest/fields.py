@@ -25,7 +25,7 @@ class Report:
         self.errors: list[str] = []
 
     def add(self, at: Node, what: str, saw: object, want: str) -> None:
-        self.errors.append(f"{self.path}:{at.line}:{at.column}: {what} (saw {saw}, want {want})")
+        self.errors.append(f"{self.origin(at)}: {what} (saw {saw}, want {want})")
 
     def add_value(self, at: Node, where: str, error: ValueTextError) -> None:
         """What a parser of values said, with the name of the field before it."""

@@ -7,10 +7,13 @@ unwrapped.
 
 from collections.abc import Callable, Iterable, Iterator
 
+from milliroute.control.gateway import GROUP as GATEWAY_GROUP
 from milliroute.control.manifest import core as parse_core
 from milliroute.control.manifest import fields
+from milliroute.control.manifest import gateway as parse_gateway
 from milliroute.control.manifest import policy_linkerd as parse_policy
 from milliroute.control.manifest import policy_smi as parse_access
+from milliroute.control.manifest import rate_policy as parse_rates
 from milliroute.control.manifest import smi as parse_smi
 from milliroute.control.manifest.fields import Report
 from milliroute.control.manifest.metadata import read_metadata
@@ -34,10 +37,20 @@ _POLICY_KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "AuthorizationPolicy": (_LINKERD, ("v1alpha1",)),
     "NetworkAuthentication": (_LINKERD, ("v1alpha1",)),
     "MeshTLSAuthentication": (_LINKERD, ("v1alpha1",)),
+    "HTTPLocalRateLimitPolicy": (_LINKERD, ("v1alpha1",)),
     "TrafficTarget": (parse_access.GROUP, ("v1alpha1", "v1alpha2", "v1alpha3")),
 }
-# Of Linkerd's group, and about something else: routes of its own, and what its control plane writes.
-_SKIPPED_POLICY_KINDS = ("HTTPRoute", "EgressNetwork", "HTTPLocalRateLimitPolicy", "ExternalWorkload")
+# Of Linkerd's group, and about something else: egress, and what its control plane writes.
+_SKIPPED_POLICY_KINDS = ("EgressNetwork", "ExternalWorkload")
+
+# The Gateway API's kinds that are ours, and Linkerd's own HTTPRoute, which has the same shape. All others of that group
+# (Gateways, TCPRoutes) are somebody else's.
+_GATEWAY_VERSIONS: dict[tuple[str, str], tuple[str, ...]] = {
+    (GATEWAY_GROUP, "HTTPRoute"): parse_gateway.VERSIONS["HTTPRoute"],
+    (GATEWAY_GROUP, "GRPCRoute"): parse_gateway.VERSIONS["GRPCRoute"],
+    (GATEWAY_GROUP, "ReferenceGrant"): parse_gateway.GRANT_VERSIONS,
+    (_LINKERD, "HTTPRoute"): parse_gateway.LINKERD_VERSIONS,
+}
 
 _Reader = Callable[[Fields, Report], KubeObject | None]
 
@@ -56,7 +69,13 @@ _READERS: dict[str, _Reader] = {
     "MeshTLSAuthentication": lambda node, report: parse_policy.mesh_tls_authentication(
         node, read_metadata(node, report), report
     ),
+    "HTTPLocalRateLimitPolicy": lambda node, report: parse_rates.rate_limit_policy(
+        node, read_metadata(node, report), report
+    ),
     "TrafficTarget": lambda node, report: parse_access.traffic_target(node, read_metadata(node, report), report),
+    "HTTPRoute": lambda node, report: parse_gateway.http_route(node, read_metadata(node, report), report),
+    "GRPCRoute": lambda node, report: parse_gateway.grpc_route(node, read_metadata(node, report), report),
+    "ReferenceGrant": lambda node, report: parse_gateway.reference_grant(node, read_metadata(node, report), report),
 }
 
 
@@ -89,6 +108,13 @@ def _is_ours(kind: str, api_version: str, node: Fields, report: Report) -> bool:
         return api_version in ("discovery.k8s.io/v1", "discovery.k8s.io/v1beta1")
     if kind in _SMI_KINDS:
         return _is_known_version(kind, api_version, node, report)
+    group, _, version = api_version.partition("/")
+    versions = _GATEWAY_VERSIONS.get((group, kind))
+    if versions is not None:
+        if version not in versions:
+            want = f"{group}/{' or '.join(versions)}"
+            report.add(node.nodes["apiVersion"], f"unknown apiVersion of a {kind}", repr(api_version), want)
+        return version in versions
     if api_version.partition("/")[0] in SPLIT_GROUPS + SPECS_GROUPS and kind not in _SKIPPED_SMI_KINDS:
         report.add(node.nodes["kind"], "unknown kind in an SMI group", repr(kind), "TrafficSplit or HTTPRouteGroup")
     return _is_policy(kind, api_version, node, report)

@@ -48,6 +48,7 @@ def traffic_split(node: Fields, metadata: Metadata, report: Report) -> TrafficSp
         strict_empty_leaf=policy.strict_empty_leaf,
         is_failover=policy.is_failover,
         fault=policy.fault,
+        rate_limit=policy.rate_limit,
         policy=read_traffic(metadata.annotation_nodes, report),
         origin=metadata.origin,
     )
@@ -62,7 +63,8 @@ def _leaves(spec: Fields, apex: str, namespace: str, report: Report) -> Iterator
         key = names.canonical(leaf.service, namespace) if leaf.service else ""
         if key in seen:
             at = node.nodes["service"]
-            report.add(at, "backend listed twice", f"{leaf.service!r}, first at line {seen[key]}", "each backend once")
+            first = f", first at line {seen[key]}" if seen[key] else ""
+            report.add(at, "backend listed twice", f"{leaf.service!r}{first}", "each backend once")
         elif key:
             seen[key] = node.line
         yield leaf

@@ -7,6 +7,8 @@ kind, namespace and name the first wins, and the file of the second is shown as 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from milliroute.control.gateway import GROUP as GATEWAY_GROUP
+from milliroute.control.gateway import ReferenceGrant, Route
 from milliroute.control.model import (
     AccessObject,
     EndpointSlice,
@@ -51,6 +53,8 @@ def merge(files: Iterable[FileState], backends: Sequence[tuple[Service, Endpoint
         services=(*services, *(s for s, _ in backends if (s.namespace, s.name) not in declared)),
         slices=(*slices, *(one for _, one in backends)),
         access=tuple(found for found in first.values() if isinstance(found, AccessObject)),
+        routes=tuple(found for found in first.values() if isinstance(found, Route)),
+        grants=tuple(found for found in first.values() if isinstance(found, ReferenceGrant)),
         sources=tuple(statuses),
     )
 
@@ -64,8 +68,15 @@ def _in_force(file: FileState, errors: Sequence[str]) -> InForce:
 def _taken(file: FileState, first: dict[tuple[str, str, str], KubeObject]) -> Iterable[str]:
     """Take the objects whose name is free; a line for each one whose name is not."""
     for found in file.objects or ():
-        kind = type(found).__name__
+        kind = _kind(found)
         known = first.setdefault((kind, found.namespace, found.name), found)
         if known is not found:
             what = f"{kind} {found.namespace}/{found.name}"
             yield f"{found.origin}: {what} is there already (saw it at {known.origin}, want each once): ignored"
+
+
+def _kind(found: KubeObject) -> str:
+    """As its author calls it; Linkerd's HTTPRoute is another kind than the Gateway API's."""
+    if isinstance(found, Route):
+        return found.kind if found.group == GATEWAY_GROUP else f"{found.kind}.{found.group}"
+    return type(found).__name__

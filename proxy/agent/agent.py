@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 # How often unknown authorities are looked through.
 _TICK_S = 1.0
+# A sidecar that has not reached its control service so long after its start is ready all the same.
+SIDECAR_READY_S = 5.0
 # Signals closer than this are one: the kernel tells a child of its parent's death once per thread of the parent, and
 # Ctrl-C can reach a process both from the terminal and from whoever forwards it. No hand presses twice as fast.
 _SAME_SIGNAL_S = 0.1
@@ -53,6 +55,7 @@ class Agent:
         # Of keys in the catalog, and only with a state directory.
         self._state_bytes: dict[str, bytes] = {}
         self._is_full = False
+        self._started_s = time.monotonic()
         self._signals = 0
         self._signal_s = -_SAME_SIGNAL_S
         self._must_end = asyncio.Event()
@@ -138,12 +141,18 @@ class Agent:
     def expire(self, now_s: float) -> None:
         for authority in self.catalog.expire(now_s):
             self._drop(authority)
+        if self.config.sidecar is not None:
+            for authority in self.catalog.expire_idle(now_s):
+                self._drop(authority)
 
     # What the supervisor tells
 
     def on_up(self, worker_id: int, message: Up) -> None:
         if isinstance(message, Stats):
             self.ledger.add(worker_id, message)
+            if self.config.sidecar is not None:
+                for leaf in message.leaves:
+                    self.catalog.touch(leaf.authority, time.monotonic())
         elif isinstance(message, Applied):
             self._on_applied(worker_id, message)
         elif isinstance(message, Watch):
@@ -279,6 +288,8 @@ class Agent:
             return False
         if self._apexes:
             return all(self.catalog.is_answered(apex) for apex in self._apexes)
+        if self.config.sidecar is not None and time.monotonic() - self._started_s > SIDECAR_READY_S:
+            return True  # a pod must be able to start without a control service: what is not known passes untouched
         return self._has_been_connected() or any(entry.is_known for entry in self.catalog.entries.values())
 
     def splits(self) -> SplitsView:
@@ -291,7 +302,10 @@ class Agent:
     def sources(self) -> "Sources":
         from milliroute.proxy.agent.collector import Sources
 
-        return Sources(self.catalog, self.ledger, self._vitals)
+        config, labels = self.config, dict[str, str]()
+        if config.sidecar is not None:
+            labels = {"namespace": config.namespace, "pod": config.sidecar.pod, "workload": config.sidecar.workload}
+        return Sources(self.catalog, self.ledger, self._vitals, labels)
 
     def _vitals(self) -> "Vitals":
         from milliroute.proxy.agent.collector import Vitals

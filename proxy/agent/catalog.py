@@ -18,6 +18,8 @@ MAX_WATCHED = 4096
 EVICTION_LOOKS = 64
 # A name the control service does not know is dropped this long after it was last asked for.
 UNKNOWN_KEPT_S = 60.0
+# An address that an app dialled is dropped this long after it was last used; Linkerd's inbound cache has the same.
+IDLE_KEPT_S = 90.0
 # RFC 1035 section 3.1: 255 octets for a name; the rest is for a port.
 MAX_AUTHORITY_CHARS = 264
 
@@ -198,6 +200,21 @@ class Catalog:
     def expire(self, now_s: float) -> list[str]:
         """Drops the unknown authorities not asked for lately, and returns them."""
         old = [name for name in self._unknown() if now_s - self.wanted[name].asked_s >= UNKNOWN_KEPT_S]
+        for name in old:
+            self.forget(name)
+        return old
+
+    def touch(self, key: str, now_s: float) -> None:
+        """Requests were counted under this key; those of the pod's own ports without the labels that end it."""
+        for authority in (*self.authorities_of(key), key):
+            if authority in self.wanted:
+                self.watch(authority, now_s)
+
+    def expire_idle(self, now_s: float) -> list[str]:
+        """The same for known ones that nobody uses: in a sidecar, where each address that an app has ever dialled
+        would stay."""
+        since_s = now_s - IDLE_KEPT_S
+        old = [name for name, wanted in self.wanted.items() if not wanted.is_pinned and wanted.asked_s <= since_s]
         for name in old:
             self.forget(name)
         return old

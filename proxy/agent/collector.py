@@ -5,8 +5,8 @@ Linkerd 2.12: authority is the apex, dst_service the leaf. Imports prometheus_cl
 imports this at the first scrape.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -14,7 +14,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from milliroute.proxy.agent import build
 from milliroute.proxy.agent.catalog import Catalog, Entry, Offer
 from milliroute.proxy.agent.ledger import LeafTotals, Ledger, ResponseKey
+from milliroute.proxy.agent.rulemetrics import rule_families
 from milliroute.proxy.agent.splitsview import WeightedLeaf, distinct_splits, weighted_leaves
+from milliroute.proxy.ipc import DIALLED, INBOUND
 from milliroute.proxy.metrics import LATENCY_BOUNDS_MS
 
 _LEAF_LABELS = ("direction", "authority", "tls", "dst_service", "dst_namespace")
@@ -37,6 +39,7 @@ class Sources:
     catalog: Catalog
     ledger: Ledger
     vitals: Callable[[], Vitals]
+    labels: Mapping[str, str] = field(default_factory=dict)  # of a sidecar: what it stands beside
 
 
 class ProxyCollector:
@@ -46,9 +49,15 @@ class ProxyCollector:
         self._sources = sources
 
     def collect(self) -> Iterator[Metric]:
+        labels = {name: value for name, value in self._sources.labels.items() if value}
+        return (_with_labels(family, labels) for family in self._families()) if labels else self._families()
+
+    def _families(self) -> Iterator[Metric]:
         yield from _leaf_families(_by_leaf(self._sources.ledger))
+        yield from rule_families(self._sources.ledger)
         yield from _tcp_families(self._sources.ledger)
         yield from _access_families(self._sources.ledger)
+        yield from _limit_families(self._sources.ledger)
         yield from _table_families(self._sources.catalog, self._sources.vitals().unix_ns)
         yield from _split_families(self._sources.catalog)
         yield from _vital_families(self._sources.vitals())
@@ -62,11 +71,28 @@ def renderer(sources: Sources) -> Callable[[], bytes]:
     return lambda: generate_latest(registry)
 
 
+def _with_labels(family: Metric, labels: Mapping[str, str]) -> Metric:
+    """On what is counted of traffic."""
+    family.samples = [
+        sample._replace(labels={**sample.labels, **labels}) if "direction" in sample.labels else sample
+        for sample in family.samples
+    ]
+    return family
+
+
+def _shown(key: str) -> str:
+    """Without the labels by which the control service knows a port of the pod, and without the mark of an address."""
+    return key.partition("?")[0] if key.startswith(INBOUND) else key.removeprefix(DIALLED)
+
+
 def _by_leaf(ledger: Ledger) -> dict[tuple[str, ...], list[LeafTotals]]:
     """Two splits of one authority (by matches) may share a leaf; a series must be there once."""
     groups: dict[tuple[str, ...], list[LeafTotals]] = {}
     for key, totals in ledger.leaves.items():
-        labels = ("outbound", key.authority, "disabled", key.leaf, key.namespace)
+        direction = "inbound" if key.authority.startswith(INBOUND) else "outbound"
+        # A namespace with routes of its own has keys of its own, which begin with its name.
+        authority = _shown(key.authority).removeprefix(INBOUND).rpartition("@")[2]
+        labels = (direction, authority, "disabled", key.leaf, key.namespace)
         groups.setdefault(labels, []).append(totals)
     return groups
 
@@ -74,6 +100,9 @@ def _by_leaf(ledger: Ledger) -> dict[tuple[str, ...], list[LeafTotals]]:
 def _leaf_families(groups: dict[tuple[str, ...], list[LeafTotals]]) -> Iterator[Metric]:
     requests = CounterMetricFamily("request", "Requests routed to a leaf.", labels=_LEAF_LABELS)
     retries = CounterMetricFamily("milliroute_retries", "Tries after the first one.", labels=_LEAF_LABELS)
+    skipped = CounterMetricFamily(
+        "route_retryable", "Failures that were not tried again, by why.", labels=(*_LEAF_LABELS, "skipped")
+    )
     responses = CounterMetricFamily(
         "response",
         "Responses, by class.",
@@ -87,9 +116,11 @@ def _leaf_families(groups: dict[tuple[str, ...], list[LeafTotals]]) -> Iterator[
     for labels, parts in groups.items():
         requests.add_metric(labels, sum(part.requests for part in parts))
         retries.add_metric(labels, sum(part.retries for part in parts))
+        for why in sorted({why for part in parts for why in part.skipped}):
+            skipped.add_metric((*labels, why), sum(part.skipped.get(why, 0) for part in parts))
         _add_responses(responses, labels, parts)
         _add_latencies(latencies, labels, parts)
-    yield from (requests, responses, latencies, retries)
+    yield from (requests, responses, latencies, retries, skipped)
 
 
 def _add_responses(family: CounterMetricFamily, labels: tuple[str, ...], parts: list[LeafTotals]) -> None:
@@ -120,16 +151,21 @@ def _tcp_families(ledger: Ledger) -> Iterator[Metric]:
     written = CounterMetricFamily("tcp_write_bytes", "Bytes written.", labels=labels)
     now = GaugeMetricFamily("tcp_open_connections", "Connections open now.", labels=labels)
     for peer, totals in ledger.tcp.items():
-        values = ("outbound", peer)
+        prefix, _, side = peer.rpartition(" ")
+        values = (prefix or "outbound", side)
         opened.add_metric(values, totals.opened)
         closed.add_metric(values, totals.closed)
         read.add_metric(values, totals.read_bytes)
         written.add_metric(values, totals.write_bytes)
         now.add_metric(values, sum(totals.open_now.values()))
-    errors = CounterMetricFamily("outbound_http_errors", "Answers of the proxy's own.", labels=("error",))
-    for error, count in ledger.errors.items():
-        errors.add_metric((error,), count)
-    yield from (opened, closed, read, written, now, errors)
+    yield from (opened, closed, read, written, now)
+    for prefix, direction in (("", "outbound"), ("inbound ", "inbound")):
+        errors = CounterMetricFamily(f"{direction}_http_errors", "Answers of the proxy's own.", labels=("error",))
+        for error, count in ledger.errors.items():
+            if error.startswith("inbound ") == bool(prefix):
+                errors.add_metric((error.removeprefix(prefix),), count)
+        if errors.samples or not prefix:
+            yield errors
 
 
 def _access_families(ledger: Ledger) -> Iterator[Metric]:
@@ -144,9 +180,20 @@ def _access_families(ledger: Ledger) -> Iterator[Metric]:
         for verdict, text in texts.items()
     }
     for key, count in ledger.access.items():
-        values = (key.authority, key.kind, key.guard, key.authorization)
+        values = (_shown(key.authority), key.kind, key.guard, key.authorization)
         families[key.protocol, key.verdict].add_metric(values, count)
     yield from families.values()
+
+
+def _limit_families(ledger: Ledger) -> Iterator[Metric]:
+    if not ledger.limited:
+        return
+    family = CounterMetricFamily(
+        "milliroute_rate_limited", "Requests above a rate limit.", labels=("authority", "limit", "scope")
+    )
+    for key, count in ledger.limited.items():
+        family.add_metric(key, count)
+    yield family
 
 
 # Name, help and value of what there is once for each authority; None is left out.
@@ -174,9 +221,11 @@ def _table_families(catalog: Catalog, now_unix_ns: int) -> Iterator[Metric]:
     for name, text, value_of in _TABLE_GAUGES:
         family = GaugeMetricFamily(name, text, labels=("authority",))
         for key, entry in catalog.entries.items():
+            if key.startswith(DIALLED) and not entry.is_known:
+                continue  # of all the addresses there are in the world
             value = value_of(entry, entry.in_force, now_unix_ns) if entry.in_force else None
             if value is not None:
-                family.add_metric((key,), value)
+                family.add_metric((_shown(key),), value)
         yield family
 
 
@@ -185,7 +234,7 @@ def _split_families(catalog: Catalog) -> Iterator[Metric]:
     ratio = GaugeMetricFamily("milliroute_split_weight_ratio", "Configured share of a leaf.", labels=labels)
     skipped = GaugeMetricFamily("milliroute_leaf_skipped", "1: has weight, but no ready endpoint.", labels=labels)
     for leaf in _configured(catalog):
-        values = (leaf.key.authority, leaf.apex, leaf.key.leaf, leaf.key.split)
+        values = (_shown(leaf.key.authority), leaf.apex, leaf.key.leaf, leaf.key.split)
         ratio.add_metric(values, leaf.share)
         skipped.add_metric(values, float(leaf.weight.micro > 0 and not leaf.backend.endpoints))
     yield from (ratio, skipped)
@@ -194,7 +243,7 @@ def _split_families(catalog: Catalog) -> Iterator[Metric]:
 def _configured(catalog: Catalog) -> Iterator[WeightedLeaf]:
     for key, entry in catalog.entries.items():
         state = entry.in_force.update.state if entry.in_force else None
-        if state is None:
+        if state is None or key.startswith(INBOUND):
             continue
         for split in distinct_splits(state):
             yield from {leaf.key: leaf for leaf in weighted_leaves(key, state, split)}.values()

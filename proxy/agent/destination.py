@@ -6,13 +6,14 @@ process: the agent does so only after its workers are forked.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
 
 from milliroute.control.api import destination_pb2 as pb
 from milliroute.proxy.agent.catalog import Accepted, Offer, Refused, Verdict
+from milliroute.proxy.agent.filtercheck import check_filters, check_redirect, check_status
 from milliroute.proxy.ipc import Update
 from milliroute.proxy.state import (
     AccrualState,
@@ -23,13 +24,20 @@ from milliroute.proxy.state import (
     EndpointState,
     FaultPartState,
     FaultState,
+    FiltersState,
     GuardState,
+    HeaderChangeState,
     HeaderMatchState,
     HealthState,
     MatchState,
     NetworkState,
+    PathChangeState,
     PolicyState,
     RampState,
+    RateLimitState,
+    RateState,
+    RedirectState,
+    RewriteState,
     RouteState,
     SplitState,
     StickyState,
@@ -70,7 +78,8 @@ class Hello:
     proxy_id: str
     namespace: str
     admin_address: str
-    capabilities: tuple[str, ...] = ("ramp", "sticky", "matches", "access")
+    capabilities: tuple[str, ...] = ("ramp", "sticky", "matches", "access", "routes")
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 def hello_request(hello: Hello) -> bytes:
@@ -78,6 +87,7 @@ def hello_request(hello: Hello) -> bytes:
         proxy_id=hello.proxy_id,
         namespace=hello.namespace,
         capabilities=hello.capabilities,
+        labels=hello.labels,
         admin_address=hello.admin_address,
     )
     return pb.WatchRequest(hello=message).SerializeToString()
@@ -233,16 +243,85 @@ def _port(port: int, where: str, *, low: int) -> int:
 
 
 def _route(route: pb.Route, backends: int) -> RouteState:
-    return RouteState(_split(route.split, backends), [_match(match) for match in route.matches])
+    where = f"the route {route.name!r}"
+    check_status(route.status, where)
+    return RouteState(
+        _split(route.split, backends),
+        [_match(match) for match in route.matches],
+        tuple(_rate_limit(limit) for limit in route.rate_limits),
+        route.name,
+        _filters(route.filters, where) if route.HasField("filters") else None,
+        _redirect(route.redirect, where) if route.HasField("redirect") else None,
+        route.status,
+        route.grpc_status,
+    )
+
+
+def _filters(filters: pb.Filters, where: str) -> FiltersState:
+    made = FiltersState(
+        _header_change(filters.request) if filters.HasField("request") else None,
+        _header_change(filters.response) if filters.HasField("response") else None,
+        _rewrite(filters.rewrite) if filters.HasField("rewrite") else None,
+    )
+    check_filters(made, where)
+    return made
+
+
+def _header_change(change: pb.HeaderChange) -> HeaderChangeState:
+    return HeaderChangeState(
+        [(header.name, header.value) for header in change.set],
+        [(header.name, header.value) for header in change.add],
+        list(change.remove),
+    )
+
+
+def _rewrite(rewrite: pb.Rewrite) -> RewriteState:
+    return RewriteState(rewrite.hostname, _path_change(rewrite.path) if rewrite.HasField("path") else None)
+
+
+def _path_change(change: pb.PathChange) -> PathChangeState:
+    return PathChangeState(change.path, change.is_prefix, change.matched)
+
+
+def _redirect(redirect: pb.Redirect, where: str) -> RedirectState:
+    path = _path_change(redirect.path) if redirect.HasField("path") else None
+    made = RedirectState(redirect.scheme, redirect.hostname, redirect.port, path, redirect.status)
+    check_redirect(made, where)
+    return made
+
+
+def _rate_limit(limit: pb.RateLimit) -> RateLimitState:
+    where = f"the rate limit of {limit.name!r}"
+    return RateLimitState(
+        limit.name,
+        limit.text,
+        _rate(limit.total, where) if limit.HasField("total") else None,
+        _rate(limit.client, where) if limit.HasField("client") else None,
+        tuple((tuple(one.identities), _rate(one.rate, where)) for one in limit.overrides),
+    )
+
+
+def _rate(rate: pb.Rate, where: str) -> RateState:
+    if not (rate.requests and rate.period_ms and rate.burst):
+        saw = f"{rate.requests} requests in {rate.period_ms} ms, {rate.burst} at once"
+        raise ValueError(f"saw {saw} in {where}, wanted at least 1 of each")
+    return RateState(rate.requests, rate.period_ms, rate.burst)
 
 
 def _match(match: pb.Match) -> MatchState:
-    headers = [HeaderMatchState(header.name, header.regex) for header in match.headers]
-    return MatchState(match.path_regex, list(match.methods), headers)
+    return MatchState(
+        match.path_regex,
+        list(match.methods),
+        [HeaderMatchState(header.name, header.regex, header.exact) for header in match.headers],
+        match.path_exact,
+        match.path_prefix,
+        match.path_full_regex,
+        [HeaderMatchState(one.name, one.regex, one.exact) for one in match.query],
+    )
 
 
 def _split(split: pb.Split, backends: int) -> SplitState:
-    weights = [WeightState(weight.backend, weight.micro, weight.text) for weight in split.weights]
+    weights = [_weight(weight, split.name) for weight in split.weights]
     _check_indices((weight.backend for weight in weights), split.name, backends)
     return SplitState(
         split.name,
@@ -258,6 +337,13 @@ def _split(split: pb.Split, backends: int) -> SplitState:
     )
 
 
+def _weight(weight: pb.Weight, split: str) -> WeightState:
+    where = f"the split {split!r}"
+    check_status(weight.status, where)
+    filters = _filters(weight.filters, where) if weight.HasField("filters") else None
+    return WeightState(weight.backend, weight.micro, weight.text, filters, weight.status)
+
+
 def _fault(split: pb.Split) -> FaultState:
     fault = split.fault
     if fault.HasField("abort") and not 200 <= fault.abort.value <= 599:
@@ -268,6 +354,8 @@ def _fault(split: pb.Split) -> FaultState:
         _fault_part(fault.delay) if fault.HasField("delay") else None,
         _fault_part(fault.abort) if fault.HasField("abort") else None,
         _fault_part(fault.reset) if fault.HasField("reset") else None,
+        _fault_part(fault.bandwidth) if fault.HasField("bandwidth") else None,
+        fault.text,
     )
 
 

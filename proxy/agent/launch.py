@@ -10,6 +10,7 @@ import logging
 import socket
 import sys
 import time
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Of a hello; no label of the pod.
+WORKLOAD_LABEL = "milliroute.io/workload"
+
 
 def run(config: ProxyConfig, run_worker: RunWorker) -> int:
     """The whole proxy: returns its exit code. Raises ListenError or TlsFileError when an address, a directory or a file
@@ -33,11 +37,12 @@ def run(config: ProxyConfig, run_worker: RunWorker) -> int:
     if config.upstream_tls is not None:
         _check_upstream_tls(config.upstream_tls)
     state_dir = _state_dir(config.state_dir) if config.state_dir else None
-    groups = [listening.open_group(listener.address, config.workers) for listener in config.listeners]
+    opened = listening.open_groups(config.listeners, config.workers)
+    config, groups = replace(config, listeners=tuple(one for one, _ in opened)), [group for _, group in opened]
     admin = listening.open_group(config.admin, 1)[0] if config.admin else None
     for listener, group in zip(config.listeners, groups, strict=True):
         address = listening.describe(listener, listening.bound_address(group[0]))
-        print(f"milliroute: listening proxy {address}", file=sys.stderr)
+        print(f"milliroute: listening {listener.side or 'proxy'} {address}", file=sys.stderr)
     if admin is not None:
         print(f"milliroute: listening admin {listening.bound_address(admin)}", file=sys.stderr, flush=True)
     supervisor = Supervisor(config, list(zip(*groups, strict=True)))
@@ -64,7 +69,9 @@ async def _serve(
             log.warning("state directory: %s", problem)
         agent.load(kept, time.time_ns())
     address = str(_reachable(listening.bound_address(admin))) if admin is not None else ""
-    hello = Hello(config.proxy_id, config.namespace, address)
+    hello = Hello(config.proxy_id, config.namespace, address, labels=_labels(config))
+    if config.sidecar is not None:
+        hello = replace(hello, capabilities=(*hello.capabilities, "addresses"))
     discovery = Discovery(
         config.destination,
         hello,
@@ -75,6 +82,15 @@ async def _serve(
         tls=config.control_tls,
     )
     return await agent.run(discovery, admin)
+
+
+def _labels(config: ProxyConfig) -> dict[str, str]:
+    """Of the pod, by which policies find it, and what its own metrics call it."""
+    sidecar = config.sidecar
+    if sidecar is None:
+        return {}
+    named = {WORKLOAD_LABEL: sidecar.workload} if sidecar.workload else {}
+    return {**dict(sidecar.labels), **named}
 
 
 def _check_tls(files: TlsFiles) -> None:

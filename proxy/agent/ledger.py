@@ -7,7 +7,7 @@ split took effect. Pure. The rule: no total ever goes back; a worker's death onl
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from milliroute.proxy.ipc import AccessDelta, LeafDelta, Stats, TcpDelta
+from milliroute.proxy.ipc import AccessDelta, LeafDelta, LeftOut, Stats, TcpDelta
 from milliroute.proxy.metrics import LATENCY_BOUNDS_MS
 from milliroute.proxy.state import AuthorityState
 
@@ -39,6 +39,14 @@ class AccessKey(NamedTuple):
     protocol: str
 
 
+class LimitKey(NamedTuple):
+    """scope: total, client or override."""
+
+    authority: str
+    limit: str
+    scope: str
+
+
 @dataclass(slots=True)
 class Latency:
     """buckets: not cumulative, one per bound of LATENCY_BOUNDS_MS and one for +Inf."""
@@ -51,6 +59,7 @@ class Latency:
 class LeafTotals:
     requests: int = 0
     retries: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)  # retries that were not made, by why
     responses: dict[ResponseKey, int] = field(default_factory=dict)
     latencies: dict[int, Latency] = field(default_factory=dict)
 
@@ -95,6 +104,8 @@ class Ledger:
         self.tcp: dict[str, TcpTotals] = {}
         self.errors: dict[str, int] = {}
         self.access: dict[AccessKey, int] = {}
+        self.limited: dict[LimitKey, int] = {}  # refused by rate limits
+        self.left_out: dict[int, list[LeftOut]] = {}  # by worker id: what is so now
         self._weights: dict[tuple[str, str], _Weights] = {}
         self._baselines: dict[LeafKey, LeafCounts] = {}
 
@@ -109,9 +120,15 @@ class Ledger:
         for access in stats.access:
             key_of = _access_key(access)
             self.access[key_of] = self.access.get(key_of, 0) + access.count
+        for limit in stats.limits:
+            refused_by = LimitKey(limit.authority, limit.limit, limit.scope)
+            self.limited[refused_by] = self.limited.get(refused_by, 0) + limit.count
+        said = stats.left_out
+        self.left_out[worker_id] = self.left_out.get(worker_id, []) if said is None else said
 
     def worker_gone(self, worker_id: int) -> None:
-        """Its connections closed with it."""
+        """Its connections closed with it, and nobody is left out by it any more."""
+        self.left_out.pop(worker_id, None)
         for totals in self.tcp.values():
             totals.closed += totals.open_now.pop(worker_id, 0)
 
@@ -128,6 +145,15 @@ class Ledger:
     def counts_since_weights(self, key: LeafKey) -> LeafCounts:
         totals = self.leaves.get(key)
         return _counts(totals).minus(self._baselines.get(key, _ZERO)) if totals else _ZERO
+
+    def workers_views(self) -> list[dict[tuple[str, str, str], list[str]]]:
+        """Of each worker the endpoints that are not in, by authority, backend and namespace. At least one: who
+        says nothing leaves nobody out."""
+        views = [
+            {(one.authority, one.backend, one.namespace): [*one.out, *one.sick] for one in said}
+            for said in self.left_out.values()
+        ]
+        return views or [{}]
 
     def _rebase(self, authority: str, split: str) -> None:
         for key, totals in self.leaves.items():
@@ -155,6 +181,8 @@ def _access_key(delta: AccessDelta) -> AccessKey:
 def _add_leaf(totals: LeafTotals, delta: LeafDelta) -> None:
     totals.requests += delta.requests
     totals.retries += delta.retries
+    for why, count in delta.skipped:
+        totals.skipped[why] = totals.skipped.get(why, 0) + count
     for response in delta.responses:
         key = ResponseKey(response.status, response.grpc_status, response.is_success, response.error)
         totals.responses[key] = totals.responses.get(key, 0) + response.count

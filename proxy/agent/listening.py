@@ -7,6 +7,7 @@ worker wait in its backlog until its successor accepts them, and none is refused
 import os
 import socket
 import sys
+from collections.abc import Sequence
 
 from milliroute.proxy.config import HostPort, Listener
 from milliroute.proxy.errors import ListenError
@@ -39,6 +40,25 @@ def open_group(address: HostPort, count: int) -> list[socket.socket]:
             sock.close()
         raise ListenError(f"cannot listen on {address}: {_reason(error)}") from error
     return sockets
+
+
+def open_groups(listeners: Sequence[Listener], count: int) -> list[tuple[Listener, list[socket.socket]]]:
+    """All but the optional ones whose family this machine does not have. Raises ListenError."""
+    return [
+        (listener, open_group(listener.address, count))
+        for listener in listeners
+        if not (listener.is_optional and _has_no_family(listener.address))
+    ]
+
+
+def _has_no_family(address: HostPort) -> bool:
+    """A kernel without IPv6, or a network namespace where it is switched off."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind((address.host, 0))
+    except OSError:
+        return True
+    return False
 
 
 def bound_address(sock: socket.socket) -> HostPort:

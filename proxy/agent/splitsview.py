@@ -3,12 +3,13 @@
 In: catalog and ledger. Out: structs that msgspec writes as JSON. Pure.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from milliroute.proxy.agent.catalog import Catalog, Offer
 from milliroute.proxy.agent.ledger import LeafCounts, LeafKey, Ledger, quantile_ms
+from milliroute.proxy.ipc import DIALLED, INBOUND
 from milliroute.proxy.state import AuthorityState, BackendState, RampState, SplitState, StickyState, WeightState
 
 _MICRO = 1_000_000
@@ -16,7 +17,9 @@ _MILLI = 1_000
 
 
 class LeafView(msgspec.Struct, frozen=True):
-    """state: "ok", "empty" (no ready endpoint) or "missing" (no such Service)."""
+    """state: "ok", "empty" (no ready endpoint), "missing" (no such Service) or "out" (some worker leaves all of them
+    out). out, sick: endpoints that some worker leaves out for their failures, or by its health checks.
+    """
 
     leaf: str
     weight: str
@@ -30,6 +33,8 @@ class LeafView(msgspec.Struct, frozen=True):
     failures: int
     p50_ms: float | None
     p99_ms: float | None
+    out: list[str] = []
+    sick: list[str] = []
 
 
 class SplitView(msgspec.Struct, frozen=True):
@@ -39,6 +44,9 @@ class SplitView(msgspec.Struct, frozen=True):
     ramp: dict[str, int | list[int]] | None
     sticky: dict[str, str | bool] | None
     leaves: list[LeafView]
+    failover: list[str] | None = None  # the leaves that have everything, one unless workers differ; None: no failover
+    rate_limits: list[str] = []
+    fault: str | None = None
 
 
 class AuthorityView(msgspec.Struct, frozen=True):
@@ -75,11 +83,17 @@ class WeightedLeaf(msgspec.Struct, frozen=True):
     backend: BackendState
     share: float
 
-    @property
-    def state(self) -> str:
+    def state(self, unusable: Sequence[frozenset[str]] = ()) -> str:
+        """unusable: of each worker that leaves endpoints out, those."""
         if self.backend.is_missing:
             return "missing"
-        return "ok" if self.backend.endpoints else "empty"
+        if not self.backend.endpoints:
+            return "empty"
+        return "out" if any(self.is_lost(endpoints) for endpoints in unusable) else "ok"
+
+    def is_lost(self, unusable: frozenset[str]) -> bool:
+        """None of its endpoints is in."""
+        return all(f"{one.host}:{one.port}" in unusable for one in self.backend.endpoints)
 
 
 def weighted_leaves(key: str, state: AuthorityState, split: SplitState) -> Iterator[WeightedLeaf]:
@@ -96,9 +110,12 @@ def distinct_splits(state: AuthorityState) -> list[SplitState]:
 
 
 def authorities_view(catalog: Catalog, ledger: Ledger) -> list[AuthorityView]:
-    """One for each key that has an answer, by key."""
+    """One for each key that has an answer, by key; not of the pod's own ports, which nothing splits, nor of addresses
+    that are nobody's."""
     views = []
     for key, entry in sorted(catalog.entries.items()):
+        if key.startswith(INBOUND) or (key.startswith(DIALLED) and not entry.is_known):
+            continue
         offer = entry.in_force or entry.newest
         views.append(_authority(key, offer, entry.applied_unix_ns, ledger))
     return views
@@ -116,7 +133,7 @@ def format_weight(weight: WeightState) -> str:
 def _authority(key: str, offer: Offer, applied_unix_ns: int, ledger: Ledger) -> AuthorityView:
     update, state = offer.update, offer.update.state
     return AuthorityView(
-        key,
+        key.removeprefix(DIALLED),
         state is not None,
         update.epoch,
         update.version,
@@ -129,6 +146,8 @@ def _authority(key: str, offer: Offer, applied_unix_ns: int, ledger: Ledger) -> 
 
 def _split(key: str, state: AuthorityState, split: SplitState, ledger: Ledger) -> SplitView:
     leaves = list(weighted_leaves(key, state, split))
+    routes = [route for route in state.routes if route.split.name == split.name]
+    limits = dict.fromkeys(f"{limit.text} ({limit.name})" for route in routes for limit in route.rate_limits)
     counts = [ledger.counts_since_weights(leaf.key) for leaf in leaves]
     total = sum(count.requests for count in counts)
     return SplitView(
@@ -137,24 +156,52 @@ def _split(key: str, state: AuthorityState, split: SplitState, ledger: Ledger) -
         split.source,
         _ramp(split.ramp) if split.ramp else None,
         _sticky(split.sticky) if split.sticky else None,
-        [_leaf(leaf, count, total) for leaf, count in zip(leaves, counts, strict=True)],
+        [_leaf(leaf, count, total, ledger) for leaf, count in zip(leaves, counts, strict=True)],
+        _taken(leaves, ledger) if split.is_failover else None,
+        list(limits),
+        split.fault.text if split.fault else None,
     )
 
 
-def _leaf(leaf: WeightedLeaf, counts: LeafCounts, total: int) -> LeafView:
+def _taken(leaves: list[WeightedLeaf], ledger: Ledger) -> list[str]:
+    """As each worker sees it: of those that take part the first with an endpoint that is in."""
+    taking_part = [leaf for leaf in leaves if leaf.weight.micro]
+    taken: dict[str, None] = {}
+    for worker in ledger.workers_views():
+        for leaf in taking_part:
+            if not leaf.is_lost(frozenset(worker.get(_where(leaf), ()))):
+                taken[leaf.backend.name] = None
+                break
+    return list(taken)
+
+
+def _where(leaf: WeightedLeaf) -> tuple[str, str, str]:
+    return leaf.key.authority, leaf.backend.name, leaf.backend.namespace
+
+
+def _leaf(leaf: WeightedLeaf, counts: LeafCounts, total: int, ledger: Ledger) -> LeafView:
+    authority, name, namespace = _where(leaf)
+    left_out = [
+        one
+        for said in ledger.left_out.values()
+        for one in said
+        if (one.authority, one.backend, one.namespace) == (authority, name, namespace)
+    ]
     return LeafView(
         leaf.backend.name,
         format_weight(leaf.weight),
         leaf.weight.micro,
         leaf.share,
         len(leaf.backend.endpoints),
-        leaf.state,
+        leaf.state([frozenset((*one.out, *one.sick)) for one in left_out]),
         counts.requests,
         counts.requests / total if total else None,
         counts.successes,
         counts.failures,
         quantile_ms(counts.buckets, 0.5),
         quantile_ms(counts.buckets, 0.99),
+        sorted({endpoint for one in left_out for endpoint in one.out}),
+        sorted({endpoint for one in left_out for endpoint in one.sick}),
     )
 
 

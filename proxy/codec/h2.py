@@ -6,7 +6,7 @@ Sending on a stream that is gone does nothing, since a reset may cross with it. 
 call, `take_output` is written, whole and in order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from milliroute.proxy.codec import h2_frames as frames
 from milliroute.proxy.codec import h2_settings
@@ -37,6 +37,9 @@ from milliroute.proxy.codec.h2_receiver import Receiver
 from milliroute.proxy.codec.h2_sender import Sender
 from milliroute.proxy.codec.h2_settings import PeerSettings, Role
 from milliroute.proxy.codec.h2_stream import FieldLike, Stream, StreamTable, method_of
+
+# Flags, stream and payload of a frame; what happened by it is added to the list.
+_Handler = Callable[[int, int, bytes, list[Event]], None]
 
 
 class H2Connection:
@@ -77,7 +80,7 @@ class H2Connection:
         self._wanted_bytes = HEADER_BYTES
         self._preface_left = frames.PREFACE if self._is_server else b""
         # Until the peer's SETTINGS has come any other frame is an error (section 3.4).
-        self._handlers = (self._not_yet,) * 4 + (self._first_settings,) + (self._not_yet,) * 5
+        self._handlers: tuple[_Handler, ...] = (self._not_yet,) * 4 + (self._first_settings,) + (self._not_yet,) * 5
         self._next_id = 1
         self._is_draining = False
         self._is_failed = False
@@ -200,6 +203,12 @@ class H2Connection:
         if not self._is_failed:
             self._sender.out.append(frames.ping(PING_ALIVE))
 
+    def lost(self) -> None:
+        """The transport is gone: what is said or sent from now on is dropped. Ends what refers back to itself, which
+        would be left to the collector."""
+        self._is_failed = self.is_closing = True
+        self._handlers = ()
+
     @property
     def open_streams(self) -> int:
         return len(self._streams)
@@ -212,6 +221,15 @@ class H2Connection:
     def is_settled(self) -> bool:
         """The peer has acknowledged our SETTINGS; the owner may give up with SETTINGS_TIMEOUT when it never does."""
         return self._receiver.is_settled
+
+    @property
+    def unfinished(self) -> object | None:
+        """What the peer has begun and not ended, a frame other than DATA or a field block: one object as long as it is
+        the same; None where there is nothing. For the owner to see how long it takes."""
+        if self._receiver.block_stream:
+            return self._receiver.block
+        is_data = b"".join(self._held[:4])[3:4] == b"\0"  # its pieces are of a byte at least
+        return self._held if self._held and not is_data else None
 
     # Frames.
 

@@ -54,7 +54,6 @@ _PADDED_OR_PRIORITY = frames.PADDED | frames.HAS_PRIORITY
 
 class Receiver:
     __slots__ = (
-        "_block",
         "_block_bytes",
         "_block_flags",
         "_decode",
@@ -65,6 +64,7 @@ class Receiver:
         "_streams",
         "_table",
         "_unreturned",
+        "block",
         "block_stream",
         "is_settled",
         "last_accepted",
@@ -88,7 +88,7 @@ class Receiver:
         # A field block that has not ended: of which stream (0: none), the flags it has as a whole, its pieces.
         self.block_stream = 0
         self._block_flags = 0
-        self._block: list[bytes] = []
+        self.block: list[bytes] = []
         self._block_bytes = 0
 
     def headers(self, flags: int, stream_id: int, payload: bytes, events: list[Event]) -> None:
@@ -100,7 +100,7 @@ class Receiver:
             if not payload:
                 self._guard.on_empty()
             self.block_stream, self._block_flags = stream_id, flags & END_STREAM | END_HEADERS
-            self._block, self._block_bytes = [payload], len(payload)
+            self.block, self._block_bytes = [payload], len(payload)
             return
         # A whole field block: decoded before anything else, so that the tables stay in step.
         error: StreamError | None = None
@@ -129,11 +129,11 @@ class Receiver:
             raise ConnectionBroken(PROTOCOL_ERROR, f"CONTINUATION on stream {stream_id} without HEADERS before it")
         if not payload:
             self._guard.on_empty()
-        self._block.append(payload)
+        self.block.append(payload)
         self._block_bytes += len(payload)
-        self._guard.on_block(len(self._block) - 1, self._block_bytes)
+        self._guard.on_block(len(self.block) - 1, self._block_bytes)
         if flags & END_HEADERS:
-            block, self._block, self.block_stream = b"".join(self._block), [], 0
+            block, self.block, self.block_stream = b"".join(self.block), [], 0
             self.headers(self._block_flags, stream_id, block, events)
 
     def data(self, flags: int, stream_id: int, payload: bytes, events: list[Event]) -> None:

@@ -42,6 +42,7 @@ class H2Connection:
         self._limits = limits
         self._guard = self._state.guard
         self._held = b""
+        self._begun = object()  # the frame or field block that is being read
         self._preface_left = frames.PREFACE if self._state.is_server else b""
         self._is_greeted = False
         self._next_id = 1
@@ -175,6 +176,10 @@ class H2Connection:
             self._state.library.ping(PING_ALIVE)
             self._state.take_written()
 
+    def lost(self) -> None:
+        self._state.is_failed = self.is_closing = True
+        self._gates = {}
+
     @property
     def open_streams(self) -> int:
         return len(self._state.streams)
@@ -186,6 +191,11 @@ class H2Connection:
     @property
     def is_settled(self) -> bool:
         return self._state.is_settled
+
+    @property
+    def unfinished(self) -> object | None:
+        is_data = self._held[3:4] == b"\0" and not self._receiver.block_stream
+        return self._begun if self._receiver.block_stream or (self._held and not is_data) else None
 
     # The gate.
 
@@ -208,6 +218,8 @@ class H2Connection:
         if len(self._held) < end:
             return False
         payload, self._held = self._held[frames.HEADER_BYTES : end], self._held[end:]
+        if not self._receiver.block_stream:
+            self._begun = object()
         self._check(kind, flags, stream_id & frames.MAX_STREAM_ID, payload)
         if kind in self._gates:
             self._gates[kind](flags, stream_id & frames.MAX_STREAM_ID, payload, events)

@@ -8,11 +8,9 @@ from tests.chaos.outcome import Loss
 from tests.chaos.scenario import Scenario
 from tests.chaos.stage import Stage
 
-# What a backend answers, or breaks off, is tried again only where its owner says so.
-NO_POLICY = Loss("no retry policy", lambda record: record.status in (502, 503))
+# A backend's answer is an answer, and tried again only where its owner says so.
+NO_POLICY = Loss("no retry policy", lambda record: record.status == 503)
 BEGUN = Loss("the client has a part of the answer already", lambda record: record.is_begun)
-# On an HTTP/2 connection that breaks, other streams wait for answers.
-BEGUN_OR_NO_POLICY = Loss("both of these", lambda record: record.is_begun or record.status == 502)
 # HTTP/1.1 has no names for answers: one that nobody asked for, and that crosses the next request, looks like its own.
 NAMELESS = Loss("an HTTP/1.1 answer has no name", lambda record: record.status == 200 and record.protocol != "h2")
 
@@ -70,13 +68,13 @@ SCENARIOS = [
     Scenario("backend-killed-in-turn", _killed_in_turn),
     Scenario("backend-stopped", _stopped, is_short=True),
     _mode("slow"),
-    _mode("reset", NO_POLICY),
-    Scenario("backend-reset-now-and-then", _stammering, NO_POLICY),
-    _mode("reset-head", NO_POLICY),
-    _mode("reset-body", BEGUN_OR_NO_POLICY, is_short=True),
-    _mode("close", NO_POLICY),
+    _mode("reset"),
+    Scenario("backend-reset-now-and-then", _stammering),
+    _mode("reset-head"),
+    _mode("reset-body", BEGUN, is_short=True),
+    _mode("close"),
     _mode("close-after", is_short=True),
-    _mode("garbage", NO_POLICY),
+    _mode("garbage"),
     _mode("twice", is_short=True),
     _mode("late-twice", NAMELESS),
     _mode("error", NO_POLICY),

@@ -5,7 +5,6 @@ import resource
 from pathlib import Path
 
 from tests.chaos import mesh
-from tests.chaos.outcome import Loss
 from tests.chaos.scenario import Scenario
 from tests.chaos.stage import Stage
 from tests.chaos.workers import GONE
@@ -19,10 +18,6 @@ SPARE_BYTES = 1024 * 1024
 # Clients that send all but the end of a head: some 30 KiB each in the worker.
 HOGS = 400
 CLOCK = Path(__file__).parent / "clock"
-
-NO_DESCRIPTOR = Loss(
-    "a connection that cannot be opened", lambda record: record.status in (502, 503) or record.protocol == "h1-fresh"
-)
 
 
 def _limited(pid: int, count: int) -> tuple[int, int]:
@@ -80,11 +75,12 @@ def _worker_memory(stage: Stage) -> str:
     eventually(lambda: get(stage.port, "/")[0] == 200, "an answer")
     refused = sum(line == "MemoryError" for line in stage.proxy.lines)
     assert refused or now != worker, "the limit was not felt"
-    return f"{refused} times out of memory, {'the same' if now == worker else 'a new'} worker"
+    return f"at least {refused} times out of memory, {'the same' if now == worker else 'a new'} worker"
 
 
 def _turn_clock(stage: Stage, offset_s: int) -> None:
-    stage.clock.write_bytes(offset_s.to_bytes(8, "little", signed=True))
+    with stage.clock.open("r+b") as file:  # in place: who reads a mapped file that was cut off gets SIGBUS
+        file.write(offset_s.to_bytes(8, "little", signed=True))
 
 
 def _jumping_clock(stage: Stage) -> str:
@@ -114,7 +110,7 @@ def _own_clock(stage: Stage) -> None:
 
 
 SCENARIOS = [
-    Scenario("descriptors-of-worker", _worker_descriptors, NO_DESCRIPTOR),
+    Scenario("descriptors-of-worker", _worker_descriptors),
     Scenario("descriptors-of-agent", _agent_descriptors),
     Scenario("descriptors-of-control", _control_descriptors, due=(500, 500)),
     Scenario("memory-of-worker", _worker_memory, GONE),

@@ -44,7 +44,7 @@ def play(scenario: Scenario, seed: int, share: float = 1.0) -> Outcome:
         with stage.load(records):
             try:
                 note = scenario.fault(stage) or ""
-            except AssertionError as exc:
+            except (AssertionError, OSError) as exc:
                 unhealed = f"{exc}\n{stage.logs()}"
         after = _by_leaf(stage)
         return Outcome(

@@ -137,17 +137,22 @@ def drain(*_):
     {after}
 signal.signal(signal.SIGTERM, drain)
 signal.signal(signal.SIGINT, lambda *_: sys.exit(99))
-print('up', flush=True)
+{more}print('up', flush=True)
 time.sleep(20)
 """
 
 
-def run_in_a_process(after: str) -> subprocess.Popen[str]:
+def run_in_a_process(after: str, more: str = "", terminal: int = -1) -> subprocess.Popen[str]:
+    """more: code of the proxy. terminal: the one that controls it."""
     code = (
         "import sys; from tests.control import test_cli as t; from milliroute.control.cli.run import run;"
-        f"sys.exit(run(t.CONFIG, t.fake_proxy({DRAINING.format(after=after)!r})))"
+        f"sys.exit(run(t.CONFIG, t.fake_proxy({DRAINING.format(after=after, more=more)!r})))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    if terminal >= 0:  # man 4 tty_ioctl: TIOCSCTTY makes it that of the leader of a session
+        code = f"import fcntl, os, termios; os.setsid(); fcntl.ioctl({terminal}, termios.TIOCSCTTY, 0); {code}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, pass_fds=[terminal] if terminal >= 0 else []
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     return process
@@ -173,6 +178,31 @@ def test_a_second_signal_reaches_the_proxy_which_knows_how_to_end_at_once() -> N
         assert process.stdout.readline() == "armed\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 1
+
+
+@pytest.mark.slow
+def test_a_hangup_is_passed_on_and_ends_nothing() -> None:
+    hup = "signal.signal(signal.SIGHUP, lambda *_: print('replacing', flush=True))\n"
+    with run_in_a_process("sys.exit(3)", hup) as process:
+        assert process.stdout is not None
+        for _ in range(2):
+            process.send_signal(signal.SIGHUP)
+            assert process.stdout.readline() == "replacing\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "draining\n"
+        assert process.wait(10) == 3
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_gone_drains_the_proxy() -> None:
+    leader, follower = os.openpty()
+    hup = "signal.signal(signal.SIGHUP, lambda *_: print('replacing', flush=True))\n"
+    with run_in_a_process("sys.exit(3)", hup, terminal=follower) as process:
+        os.close(follower)
+        os.close(leader)  # the kernel says SIGHUP to who leads its session
+        assert process.stdout is not None
+        assert process.stdout.readline() == "draining\n"
+        assert process.wait(10) == 3
 
 
 @pytest.mark.slow

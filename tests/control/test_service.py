@@ -1,14 +1,17 @@
 """The destination service over a real gRPC channel: what a proxy sees, and what is recorded of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
 import pytest
 from grpc import aio
 
 from milliroute.control.api import destination_pb2 as pb
+from milliroute.control.hub import State
+from milliroute.control.snapshot import build
 from milliroute.control.views import AuthorityView
+from tests.control.building import objects
 from tests.control.watching import FakeClock, FakeProxy, FakeState, Running, open_watch, view
 
 REVIEWS = view("reviews", 900_000, 100_000)
@@ -18,7 +21,7 @@ def reviews(version: int, authority: AuthorityView = REVIEWS) -> FakeState:
     return FakeState(version, {"reviews.default:9080": (version, authority)})
 
 
-def run(state: FakeState, scenario: Callable[[Running, aio.Channel], Awaitable[None]]) -> Running:
+def run(state: State, scenario: Callable[[Running, aio.Channel], Awaitable[None]]) -> Running:
     running = Running(state, FakeClock())
 
     async def main() -> None:
@@ -300,3 +303,62 @@ def test_what_was_said_before_all_was_read_is_marked_and_its_stream_ends_when_it
     begun = reviews(1)
     begun.is_partial = True
     run(begun, scenario)
+
+
+SERVICE = (
+    "kind: Service\napiVersion: v1\nmetadata: {{name: {0}}}\nspec: {{clusterIP: {1}, ports: [{{port: 80}}]}}\n---\n"
+)
+
+
+def test_a_cluster_ip_is_resolved_again_whenever_it_is_somebody_elses() -> None:
+    first = build(objects(SERVICE.format("reviews", "10.96.0.7") + SERVICE.format("other", "10.96.0.8")), None, 0)
+    second = build(objects(SERVICE.format("ratings", "10.96.0.7") + SERVICE.format("other", "10.96.0.8")), first, 0)
+    third = build(objects(SERVICE.format("other", "10.96.0.8")), second, 0)
+
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        proxy = FakeProxy(channel)
+        await proxy.hello(capabilities=["addresses"])
+        resolved, state = await proxy.subscribe("10.96.0.7:80")
+        assert (resolved.key, state.authority.name) == ("reviews.default:80", "reviews")
+        running.hub.publish(second)
+        # That reviews is gone may be told first.
+        assert [one.key async for one in told(proxy)][-1] == "ratings.default:80"
+        running.hub.publish(third)
+        assert [one.key async for one in told(proxy)][-1] == "dialled:10.96.0.7:80"
+
+    run(first, scenario)
+
+
+async def told(proxy: FakeProxy) -> AsyncIterator[pb.State]:
+    """The states up to that of the key that is resolved on the way."""
+    key = ""
+    while True:
+        response = await proxy.response()
+        if response.WhichOneof("kind") == "resolved":
+            key = response.resolved.key
+        else:
+            yield response.state
+            if response.state.key == key:
+                return
+
+
+def test_a_port_of_the_pod_is_guarded_by_the_labels_of_the_hello() -> None:
+    server = "kind: Server\napiVersion: policy.linkerd.io/v1beta3\nmetadata: {name: guard, namespace: shop}\n"
+    spec = "spec: {port: 8080, podSelector: {matchLabels: {app: web}}}\n---\n"
+    made = build(objects(server + spec + SERVICE.format("other", "None")), None, 0)
+
+    async def scenario(running: Running, channel: aio.Channel) -> None:
+        ours, theirs = FakeProxy(channel), FakeProxy(channel)
+        await ours.hello("p1", "shop", app="web")
+        await theirs.hello("p2", "shop", app="db")
+        keys = set()
+        for proxy, names in ((ours, ["shop/guard"]), (theirs, [])):
+            resolved, state = await proxy.subscribe("inbound:10.1.0.5:8080")
+            assert [guard.name for guard in state.authority.access] == names
+            assert resolved.authority == "inbound:10.1.0.5:8080"
+            keys.add(resolved.key)
+        assert len(keys) == 2
+        _, state = await ours.subscribe("inbound:web:8080")
+        assert state.WhichOneof("body") == "unknown"
+
+    run(made, scenario)

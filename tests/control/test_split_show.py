@@ -89,6 +89,39 @@ def test_the_table_is_aligned_and_says_what_is_unknown() -> None:
     ]
 
 
+def showing_all() -> ProxyPage:
+    """A failover whose first leaf is out, with a limit and a fault."""
+    replace = msgspec.structs.replace
+    v1 = replace(leaf("v1", "1", 0), state="out", out=["10.0.0.1:80"])
+    v2 = replace(leaf("v2", "1", 0), sick=["10.0.0.3:80", "10.0.0.4:80"])
+    split = SplitPage(
+        "default/reviews", "reviews", [v1, v2], failover=["v2"], rate_limits=["5/s (Service default/reviews)"],
+        fault="abort=503 5%",
+    )  # fmt: skip
+    return ProxyPage("p", [AuthorityPage("reviews.default:9080", [split])])
+
+
+def test_the_table_says_what_is_taken_out_and_in_force() -> None:
+    lines = render(merge([showing_all()], (), everything), "table").splitlines()
+    assert [line.split("  ")[1] for line in lines[1:3]] == ["v1 (out)", "v2 (taken)"]
+    assert lines[3:] == [
+        "reviews: rate limit 5/s (Service default/reviews)",
+        "reviews: fault abort=503 5%",
+        "reviews: v1: out for failures: 10.0.0.1:80",
+        "reviews: v2: unhealthy: 10.0.0.3:80, 10.0.0.4:80",
+    ]
+
+
+def test_what_several_proxies_leave_out_or_have_taken_is_put_together() -> None:
+    other = msgspec.structs.replace(leaf("v2", "1", 0), out=["10.0.0.3:80"])
+    split = SplitPage("default/reviews", "reviews", [leaf("v1", "1", 0), other], failover=["v1"])
+    pages = [showing_all(), ProxyPage("q", [AuthorityPage("reviews.default:9080", [split])])]
+    first, second = merge(pages, (), everything)
+    assert (first.is_taken, second.is_taken) == (True, True)
+    assert (second.out, second.sick) == (("10.0.0.3:80",), ("10.0.0.3:80", "10.0.0.4:80"))
+    assert merge([page(leaf("v1", "900m", 9))], (), everything)[0].is_taken is None
+
+
 @pytest.mark.parametrize(("form", "read"), [("json", json.loads), ("yaml", yaml.safe_load)])
 def test_scripts_get_every_number(form: str, read: object) -> None:
     assert callable(read)

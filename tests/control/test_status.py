@@ -1,12 +1,15 @@
 """The admin pages' content: the JSON of docs/operating.md and the metrics."""
 
 import json
+from dataclasses import replace
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from milliroute.control import snapshot
 from milliroute.control.fleet import Fleet
 from milliroute.control.hub import Hub
+from milliroute.control.manifest.fault import parse as parse_fault
+from milliroute.control.manifest.rate_limit import parse as parse_limit
 from milliroute.control.model import Leaf, Objects, Origin, SourceStatus, TrafficSplit
 from milliroute.control.status import Metrics, Status
 from tests.control.watching import FakeClock, plain
@@ -43,6 +46,15 @@ def test_splits_show_sources_weights_and_shares() -> None:
     [split] = page["splits"]
     assert (split["name"], split["apex"], split["source"]) == ("default/reviews", "reviews", "split.yaml:1")
     assert split["leaves"][0] == {"leaf": "reviews-v1", "weight": "900m", "weight_micro": 900_000, "share": 0.9}
+    assert (split["failover"], split["rate_limit"], split["fault"]) == (False, None, None)
+
+
+def test_splits_show_what_is_in_force_besides_weights() -> None:
+    split = replace(SPLIT, is_failover=True, rate_limit=parse_limit("5/s"), fault=parse_fault("abort=503 5%"))
+    state = snapshot.build(Objects(splits=(split,)), None, 0)
+    status = Status(state, (), Hub("f00d", state, plain, FakeClock()), Fleet())
+    [shown] = json.loads(json.dumps(status.splits()))["splits"]
+    assert (shown["failover"], shown["rate_limit"], shown["fault"]) == (True, "5/s", "abort=503 5%")
 
 
 def test_splits_show_what_each_proxy_has_in_force() -> None:

@@ -8,7 +8,7 @@ from grpc import aio
 from milliroute.control import encoding, names, service
 from milliroute.control.api import destination_pb2 as pb
 from milliroute.control.fleet import Fleet
-from milliroute.control.hub import Hub, Stamp
+from milliroute.control.hub import Hub, Stamp, State
 from milliroute.control.views import AuthorityView, BackendView, EndpointView, RouteView, SplitView, WeightView
 
 WATCH = f"/{service.SERVICE}/Watch"
@@ -25,6 +25,7 @@ class FakeState:
     ) -> None:
         self.version = version
         self.is_partial = False
+        self.consumers: Mapping[str, frozenset[str]] = {}
         self._views = dict(views or {})
         self._portless = portless
 
@@ -32,6 +33,8 @@ class FakeState:
         key = names.canonical(asked, namespace)
         host, _ = names.split_port(key)
         return host if host in self._portless else key
+
+    dialled_key = key_of
 
     def view(self, key: str) -> AuthorityView | None:
         return self._views[key][1] if key in self._views else None
@@ -74,8 +77,17 @@ class FakeProxy:
     def __init__(self, channel: aio.Channel) -> None:
         self.call = open_watch(channel)
 
-    async def hello(self, proxy_id: str = "p1", namespace: str = "") -> None:
-        await self.send(hello=pb.Hello(proxy_id=proxy_id, namespace=namespace, admin_address="127.0.0.1:4191"))
+    async def hello(
+        self, proxy_id: str = "p1", namespace: str = "", capabilities: Collection[str] = (), **labels: str
+    ) -> None:
+        hello = pb.Hello(
+            proxy_id=proxy_id,
+            namespace=namespace,
+            admin_address="127.0.0.1:4191",
+            capabilities=capabilities,
+            labels=labels,
+        )
+        await self.send(hello=hello)
 
     async def send(self, **kind: pb.Hello | pb.Subscribe | pb.Unsubscribe | pb.Ack | pb.Nack) -> None:
         request = pb.WatchRequest(**kind)  # type: ignore[arg-type]  # one of a closed set of kinds
@@ -89,16 +101,16 @@ class FakeProxy:
         return await self.resolved(), await self.state()
 
     async def resolved(self) -> pb.Resolved:
-        response = await self._read()
+        response = await self.response()
         assert response.WhichOneof("kind") == "resolved"
         return response.resolved
 
     async def state(self) -> pb.State:
-        response = await self._read()
+        response = await self.response()
         assert response.WhichOneof("kind") == "state"
         return response.state
 
-    async def _read(self) -> pb.WatchResponse:
+    async def response(self) -> pb.WatchResponse:
         raw = await self.call.read()
         assert isinstance(raw, bytes), "the stream ended"
         return pb.WatchResponse.FromString(raw)
@@ -112,7 +124,7 @@ class FakeProxy:
 class Running:
     """A destination service on a free port, with what it is made of."""
 
-    def __init__(self, state: FakeState, clock: FakeClock) -> None:
+    def __init__(self, state: State, clock: FakeClock) -> None:
         self.clock = clock
         self.hub = Hub("e1", state, encoding.state, clock)
         self.fleet = Fleet()

@@ -4,7 +4,8 @@ from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
-from tests.e2e.stand import eventually, get, is_ready, stand
+from tests.e2e.h2_stand import output
+from tests.e2e.stand import MILLIROUTE, eventually, get, get_json, is_ready, stand
 
 LEAF = """\
 ---
@@ -63,6 +64,18 @@ def test_second_leaf_takes_over_when_the_first_is_sick_and_gives_back(tmp_path: 
             get(ports[0], "/be/sick")
             eventually(lambda: _taken(client) == {second}, "the second leaf")
             assert _taken(client, 20) == {second}
+            eventually(lambda: _shown(admin) == (["reviews-v2"], [f"127.0.0.1:{ports[0]}"]), "it in /splits")
+            table = output(MILLIROUTE, "split", "show", "reviews", "--admin", f"127.0.0.1:{admin}")
+            assert "reviews-v1 (out)" in table
+            assert "reviews-v2 (taken)" in table
+            assert f"reviews: reviews-v1: unhealthy: 127.0.0.1:{ports[0]}\n" in table
             get(ports[0], "/be/well")
             eventually(lambda: _taken(client) == {first}, "the way back")
             assert _taken(client, 20) == {first}
+            eventually(lambda: _shown(admin) == (["reviews-v1"], []), "the way back in /splits")
+
+
+def _shown(admin: int) -> tuple[list[str], list[str]]:
+    """The leaf that has everything, and which endpoints of the first are sick."""
+    split = get_json(admin, "/splits")["authorities"][0]["splits"][0]  # type: ignore[index]  # JSON
+    return split["failover"], split["leaves"][0]["sick"]

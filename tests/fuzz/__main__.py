@@ -6,7 +6,7 @@ import sys
 import traceback
 
 from tests.fuzz.catalog import TARGETS
-from tests.fuzz.running import keep, run
+from tests.fuzz.running import hunt, keep
 
 
 def main(words: list[str]) -> int:
@@ -19,7 +19,7 @@ def main(words: list[str]) -> int:
     logging.getLogger("milliroute").setLevel(logging.CRITICAL)
     found = 0
     for target in TARGETS.values() if name == "all" else (TARGETS[name],):
-        outcome = run(target, float(seconds), int(seed))
+        outcome = hunt(target, float(seconds), int(seed))
         rate = outcome.cases / outcome.seconds
         print(
             f"{target.name:14} {outcome.cases:9} cases {rate:7.0f}/s in {outcome.seconds:.0f} s, seed {seed}",

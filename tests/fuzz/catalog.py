@@ -1,6 +1,7 @@
 """All targets by name."""
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets import h1, h2, protocols, texts
+from tests.fuzz.targets import h1, h2, mesh, protocols, texts, wire
 
-TARGETS: dict[str, Target] = {target.name: target for module in (h1, h2, texts, protocols) for target in module.TARGETS}
+_MODULES = (h1, h2, wire, texts, mesh, protocols)
+TARGETS: dict[str, Target] = {target.name: target for module in _MODULES for target in module.TARGETS}

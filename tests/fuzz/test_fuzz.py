@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.catalog import TARGETS
-from tests.fuzz.running import FOUND, run
+from tests.fuzz.running import FOUND, hunt, run
 from tests.fuzz.target import Target
 
 _SEED = 20240229
@@ -16,7 +16,7 @@ KEPT = sorted(FOUND.rglob("*.bin"))
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_a_parser_accepts_or_raises_what_it_documents(target: Target) -> None:
-    outcome = run(target, 0.0, _SEED, cases=_CASES)
+    outcome = run(target, _SEED, _CASES)
     assert outcome.error is None, outcome.failure
     assert outcome.cases >= _CASES // 2
 
@@ -34,11 +34,22 @@ def test_what_fuzzing_has_found_stays_mended(path: Path) -> None:
     TARGETS[path.parent.name].check(path.read_bytes())
 
 
-def test_a_target_that_fails_is_found_and_made_small() -> None:
-    def check(data: bytes) -> None:
-        assert b"bug" not in data
+def _check(data: bytes) -> None:
+    assert b"bug" not in data
 
-    outcome = run(Target("t", lambda: [b"a long seed"], check, (b"bug",)), 0.0, 1)
+
+_BUGGY = Target("t", lambda: [b"a long seed"], _check, (b"bug",))
+
+
+def test_a_target_that_fails_is_found_and_made_small() -> None:
+    outcome = run(_BUGGY, 1, 500)
     assert outcome.failure is not None
     assert b"bug" in outcome.failure
     assert len(outcome.failure) < 30
+
+
+def test_a_long_run_ends_at_the_first_failure_with_the_least_of_it() -> None:
+    outcome = hunt(_BUGGY, 60.0, 1)
+    assert outcome.failure == b"bug"
+    assert isinstance(outcome.error, AssertionError)
+    assert outcome.seconds < 60.0

@@ -1,4 +1,4 @@
-"""`make image-test`: the image as deploy/image/build leaves it, in MILLIROUTE_IMAGE (the folder given to it).
+"""`make image-test`: the image as deploy/image/build leaves it, in MILLIROUTE_IMAGE_FOLDER (the folder given to it).
 
 Needs root, for namespaces and chroot; without either it says so and skips.
 """
@@ -18,10 +18,10 @@ import pytest
 from tests.e2e.stand import Process, Stand, backend_flags, eventually, get, stand
 from tests.image import container
 
-FOLDER = os.environ.get("MILLIROUTE_IMAGE", "")
+FOLDER = os.environ.get("MILLIROUTE_IMAGE_FOLDER", "")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not FOLDER, reason="no MILLIROUTE_IMAGE: `make image-test` builds it and runs this"),
+    pytest.mark.skipif(not FOLDER, reason="no MILLIROUTE_IMAGE_FOLDER: `make image-test` builds it and runs this"),
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the image is started in namespaces of its own"),
 ]
 ROOT = Path(FOLDER) / "root"

@@ -341,9 +341,9 @@ def leftovers(proxy: Proxy) -> list[str]:
     context = proxy.worker._context
     kept = [f"{len(one._clients)} streams of a client" for one in h2_downstreams(proxy) if one._clients]
     for pool in h2_pools(proxy):
-        kept += [f"{pool.endpoint}: {len(pool.waiting)} wait"] if pool.waiting else []
-        kept += [f"{pool.endpoint}: {len(one.streams)} streams" for one in pool._connections if one.streams]
-        kept += [f"{pool.endpoint}: {one.h2.open_streams} in h2" for one in pool._connections if one.h2.open_streams]
+        kept += [f"{pool.address}: {len(pool.waiting)} wait"] if pool.waiting else []
+        kept += [f"{pool.address}: {len(one.streams)} streams" for one in pool._connections if one.streams]
+        kept += [f"{pool.address}: {one.h2.open_streams} in h2" for one in pool._connections if one.h2.open_streams]
     return kept + (["deadlines"] if context._deadlines else []) + (["parked"] if context.parked else [])
 
 

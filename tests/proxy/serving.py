@@ -17,7 +17,18 @@ import uvloop
 
 from milliroute.proxy import ipc
 from milliroute.proxy.agent.ledger import LeafTotals, Ledger
-from milliroute.proxy.config import Codec, Forwarding, HostPort, Limits, Listener, ProxyConfig, Timeouts, TlsFiles
+from milliroute.proxy.config import (
+    Codec,
+    Forwarding,
+    HostPort,
+    Limits,
+    Listener,
+    ProxyConfig,
+    Side,
+    Sidecar,
+    Timeouts,
+    TlsFiles,
+)
 from milliroute.proxy.downstream import Downstream
 from milliroute.proxy.leaf import Endpoint
 from milliroute.proxy.state import AuthorityState
@@ -129,7 +140,7 @@ class Proxy:
 
     def __init__(self, config: ProxyConfig, listen: socket.socket, pipe: socket.socket, nofile: int) -> None:
         self.port: int = listen.getsockname()[1]
-        self.worker = Worker(asyncio.get_running_loop(), config, [listen], sweep_s=SWEEP_S, nofile=nofile)
+        self.worker = Worker(asyncio.get_running_loop(), config, [listen], sweep_s=SWEEP_S, nofile=lambda: nofile)
         self.said: list[ipc.Up] = []
         self.ledger = Ledger()
         self.pipe = pipe
@@ -216,6 +227,9 @@ async def serving(
     limits: Limits | None = None,
     forwarding: Forwarding | None = None,
     nofile: int = 0,
+    takes_faults: bool = False,
+    sidecar: Sidecar | None = None,
+    side: Side = "",
 ) -> AsyncIterator[Proxy]:
     """A proxy that routes "reviews" by this state; apex "": by what each request names."""
     listen = socket.create_server(("127.0.0.1", 0))
@@ -223,7 +237,7 @@ async def serving(
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
-    listener = Listener(HostPort("127.0.0.1", 0), apex)
+    listener = Listener(HostPort("127.0.0.1", 0), apex, side)
     config = ProxyConfig(
         "p",
         "",
@@ -236,6 +250,8 @@ async def serving(
         upstream_tls=upstream_tls,
         limits=limits or Limits(),
         forwarding=forwarding or Forwarding(),
+        takes_faults=takes_faults,
+        sidecar=sidecar,
     )
     proxy = Proxy(config, listen, ours, nofile)
     loop = asyncio.get_running_loop()

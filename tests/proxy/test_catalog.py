@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from milliroute.proxy.agent.catalog import Accepted, Catalog, Novelty, Refused
+from milliroute.proxy.agent.catalog import IDLE_KEPT_S, Accepted, Catalog, Novelty, Refused
 from milliroute.proxy.ipc import Alias, Applied
 from tests.proxy.samples import KEY, offer, state
 
@@ -174,3 +174,20 @@ def test_a_name_that_is_answered_keeps_its_key_while_not_all_is_read() -> None:
     catalog.applied(1, applied(1), [1])
     assert not catalog.resolve(REVIEWS, "reviews.default", is_partial=True)
     assert catalog.resolve(REVIEWS, "reviews.default")
+
+
+def test_an_address_that_is_not_used_is_forgotten_and_one_that_is_stays() -> None:
+    catalog = Catalog()
+    for name, key in (
+        ("10.96.0.7:80", KEY),
+        ("10.96.0.8:80", "other"),
+        ("inbound:10.1.0.5:80", "inbound:10.1.0.5:80?=ns"),
+    ):
+        catalog.watch(name, 0.0)
+        catalog.resolve(name, key)
+    catalog.touch(KEY, 60.0)
+    catalog.touch("inbound:10.1.0.5:80", 60.0)
+    assert catalog.expire_idle(IDLE_KEPT_S - 1.0) == []
+    assert catalog.expire_idle(IDLE_KEPT_S) == ["10.96.0.8:80"]
+    assert catalog.expire_idle(60.0 + IDLE_KEPT_S) == ["10.96.0.7:80", "inbound:10.1.0.5:80"]
+    assert catalog.wanted == {}

@@ -1,11 +1,12 @@
 """The text that Prometheus scrapes, parsed by Prometheus' own parser."""
 
+import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from milliroute.proxy.agent.catalog import Catalog
 from milliroute.proxy.agent.collector import Sources, Vitals, renderer
 from milliroute.proxy.agent.ledger import Ledger
-from milliroute.proxy.ipc import Applied, ErrorDelta, Stats, TcpDelta
+from milliroute.proxy.ipc import Applied, ErrorDelta, LimitDelta, Stats, TcpDelta
 from milliroute.proxy.state import AuthorityState, RouteState, SplitState, WeightState
 from tests.proxy.samples import KEY, backend, leaf_delta, offer, state, stats
 
@@ -22,14 +23,14 @@ V1 = {
 class Scrape:
     """One scrape of a proxy whose only table is body; samples by name."""
 
-    def __init__(self, ledger: Ledger, body: AuthorityState | None = None) -> None:
+    def __init__(self, ledger: Ledger, body: AuthorityState | None = None, labels: Labels | None = None) -> None:
         catalog = Catalog()
         catalog.watch(KEY, 0.0)
         catalog.resolve(KEY, KEY)
         catalog.offer(offer(3, body))
         catalog.applied(1, Applied(KEY, "e1", 3, 5_000), [1])
         vitals = Vitals(is_connected=False, disconnected_s=1.5, worker_restarts=2, workers=1, unix_ns=2_000_001_000)
-        text = renderer(Sources(catalog, ledger, lambda: vitals))().decode()
+        text = renderer(Sources(catalog, ledger, lambda: vitals, labels or {}))().decode()
         self.text = text
         self.samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
@@ -119,3 +120,52 @@ def test_the_table_and_the_control_stream_say_how_they_are() -> None:
     assert scrape.value("milliroute_worker_restarts_total") == 2
     assert "process_resident_memory_bytes" in scrape.text
     assert "proxy_build_info{" in scrape.text
+
+
+def test_retries_that_were_not_made_are_counted_by_why() -> None:
+    ledger = Ledger()
+    ledger.add(1, stats(msgspec.structs.replace(leaf_delta("reviews-v1", 9), skipped=[("no_budget", 3), ("limit", 1)])))
+    ledger.add(2, stats(msgspec.structs.replace(leaf_delta("reviews-v1", 9), skipped=[("no_budget", 2)])))
+    scrape = Scrape(ledger)
+    assert scrape.value("route_retryable_total", **V1, skipped="no_budget") == 5
+    assert scrape.value("route_retryable_total", **V1, skipped="limit") == 1
+
+
+def test_what_rate_limits_refused_is_counted_by_limit_and_scope() -> None:
+    assert "milliroute_rate_limited" not in Scrape(Ledger()).text
+    ledger = Ledger()
+    ledger.add(1, Stats([], [], [], limits=[LimitDelta(KEY, "Service default/reviews", "client", 3)]))
+    ledger.add(2, Stats([], [], [], limits=[LimitDelta(KEY, "Service default/reviews", "client", 4)]))
+    labels = {"authority": KEY, "limit": "Service default/reviews", "scope": "client"}
+    assert Scrape(ledger).value("milliroute_rate_limited_total", **labels) == 7
+
+
+def test_a_sidecar_tells_the_two_directions_apart_and_says_what_it_stands_beside() -> None:
+    ledger, key = Ledger(), "inbound:10.1.0.5:8080"
+    ledger.add(1, stats(leaf_delta("web", 9, authority=key, split=""), leaf_delta("reviews-v1", 2)))
+    tcp = [TcpDelta("src", 1, 0, 1, 0, 0), TcpDelta("inbound src", 5, 1, 4, 10, 20)]
+    ledger.add(1, Stats([], tcp, [ErrorDelta("inbound loop", 3), ErrorDelta("connect", 2)]))
+    beside = {"namespace": "shop", "pod": "web-0", "workload": "web"}
+    scrape = Scrape(ledger, labels=beside)
+    theirs = {"direction": "inbound", "authority": "10.1.0.5:8080", "dst_service": "web"}
+    assert scrape.value("request_total", **{**V1, **theirs}, **beside) == 9
+    assert scrape.value("request_total", **V1, **beside) == 2
+    assert scrape.value("tcp_open_total", direction="inbound", peer="src", **beside) == 5
+    assert scrape.value("tcp_open_total", direction="outbound", peer="src", **beside) == 1
+    assert scrape.value("inbound_http_errors_total", error="loop") == 3
+    assert scrape.value("outbound_http_errors_total", error="connect") == 2
+    assert scrape.value("milliroute_control_connected") == 0
+
+
+def test_rules_of_routes_are_counted_by_name_and_splits_are_not() -> None:
+    ledger = Ledger()
+    ledger.add(1, stats(leaf_delta("reviews-v1", 9, split="default/cart/1"), leaf_delta("reviews-v1", 4)))
+    ledger.add(1, stats(leaf_delta("reviews-v1", 1, status=503, split="default/cart/1")))
+    scrape = Scrape(ledger)
+    labels = {"route": "default/cart", "rule": "1", "dst_service": "reviews-v1", "dst_namespace": "default"}
+    assert scrape.value("milliroute_rule_requests_total", authority=KEY, **labels) == 10
+    assert scrape.value("milliroute_rule_responses_total", authority=KEY, classification="failure", **labels) == 1
+    assert scrape.value("request_total", **V1) == 14
+    only_a_split = Ledger()
+    only_a_split.add(1, stats(leaf_delta("reviews-v1", 4)))
+    assert "milliroute_rule" not in Scrape(only_a_split).text

@@ -59,11 +59,12 @@ def test_deadline_is_due_within_a_tick_after_it_and_once(at: list[float], looks:
 
 def test_discarded_deadline_is_never_due_and_leaves_nothing() -> None:
     wheel: Deadlines[str] = Deadlines()
-    kept, dropped = wheel.add(1.0, "kept"), wheel.add(1.0, "dropped")
-    wheel.discard(dropped, "dropped")
+    wheel.add(1.0, "kept")
+    wheel.add(1.0, "dropped")
+    wheel.discard("dropped")
     assert list(wheel.due(2.0)) == ["kept"]
     assert not wheel
-    wheel.discard(kept, "kept")  # it was due and is gone already
+    wheel.discard("kept")  # it was due and is gone already
 
 
 def test_earlier_deadline_that_is_added_later_is_due_first() -> None:
@@ -75,11 +76,22 @@ def test_earlier_deadline_that_is_added_later_is_due_first() -> None:
     assert list(wheel.due(6.0)) == ["late"]
 
 
+def test_deadline_that_has_its_slot_can_be_discarded() -> None:
+    wheel: Deadlines[str] = Deadlines()
+    wheel.add(5.0, "kept")
+    wheel.add(5.0, "dropped")
+    assert list(wheel.due(1.0)) == []
+    wheel.discard("dropped")
+    assert list(wheel.due(5.1)) == ["kept"]
+    assert not wheel
+
+
 def test_looking_costs_nothing_while_nothing_is_due() -> None:
     wheel: Deadlines[int] = Deadlines()
     for item in range(1000):
         wheel.add(100.0 + item, item)
     wheel.due(1.0)
+    assert len(wheel._slots) == 1000
     wheel._slots = Untouchable(wheel._slots)
     assert list(wheel.due(2.0)) == []
 

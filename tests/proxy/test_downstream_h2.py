@@ -1,6 +1,7 @@
 """HTTP/2 clients of a worker in the test's own loop; the client is the h2 library."""
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -26,9 +27,16 @@ class H2Client:
         self._h2.initiate_connection()
         self.events: list[Event] = []
 
-    def get(self, stream_id: int, path: str = "/", method: str = "GET", end: bool = True) -> None:
+    def get(
+        self,
+        stream_id: int,
+        path: str = "/",
+        method: str = "GET",
+        end: bool = True,
+        fields: Sequence[tuple[str, str]] = (),
+    ) -> None:
         pseudo = [(":method", method), (":scheme", "http"), (":path", path), (":authority", "reviews")]
-        self._h2.send_headers(stream_id, pseudo, end_stream=end)
+        self._h2.send_headers(stream_id, [*pseudo, *fields], end_stream=end)
         self._writer.write(self._h2.data_to_send())
 
     async def until(self, kind: type[Event], stream_id: int) -> Event:

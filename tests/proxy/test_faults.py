@@ -56,6 +56,66 @@ def test_proxies_begin_at_places_of_their_own() -> None:
     assert len(firsts) > 5
 
 
+def test_what_a_request_asks_for_befalls_it_and_goes_no_further() -> None:
+    made = Faults(None, random.Random(1), takes_headers=True)
+    head = request(
+        "/",
+        "X-Milliroute-Fault-Delay-Ms: 20",
+        "x-milliroute-fault-bandwidth: 1000",
+        "x-other: x-milliroute-fault-reset",
+    )
+    fault = made.draw(head, "v1")
+    assert fault is not None
+    assert (fault.delay_s, fault.bytes_per_s, fault.abort, fault.is_reset) == (0.02, 1000, 0, False)
+    assert b"x-milliroute-fault-delay" not in head.wire.lower()
+    assert b"x-other: x-milliroute-fault-reset\r\n" in head.wire
+
+
+@pytest.mark.parametrize("field", ["abort: 503", "reset: 1"])
+def test_it_may_ask_for_the_end_of_itself(field: str) -> None:
+    fault = Faults(None, random.Random(1), takes_headers=True).draw(request("/", f"x-milliroute-fault-{field}"), "v1")
+    assert fault is not None
+    assert (fault.abort, fault.is_reset) in ((503, False), (0, True))
+
+
+@pytest.mark.parametrize(
+    "field", ["abort: 5", "abort: ", "delay-ms: 1s", "delay-ms: 600001", "bandwidth: 0", "delay: 1"]
+)
+def test_what_it_asks_for_in_vain_is_said(field: str) -> None:
+    fault = Faults(None, random.Random(1), takes_headers=True).draw(request("/", f"x-milliroute-fault-{field}"), "v1")
+    assert fault is not None
+    assert fault.abort == 400
+    assert fault.text.startswith(f"saw 'x-milliroute-fault-{field.strip()}")
+
+
+def test_a_request_that_asks_for_nothing_gets_what_its_split_says() -> None:
+    made = Faults(FaultState(abort=FaultPartState(1_000_000, 503)), random.Random(1), takes_headers=True)
+    fault = made.draw(request(), "v1")
+    assert fault is not None
+    assert fault.abort == 503
+
+
+@pytest.mark.parametrize("codec", BOTH_CODECS)
+@on_loop
+async def test_headers_mean_nothing_to_a_proxy_that_was_not_started_for_it(codec: Codec) -> None:
+    async with Origin(named("v1")) as origin:
+        state = leaves({"v1": [origin.port]}, 1)
+        async with serving(codec, state) as proxy:
+            client = await proxy.client()
+            assert (await client.get("/", "x-milliroute-fault-abort: 503")).status == 200
+            assert origin.asked[0].field("x-milliroute-fault-abort") == "503"
+        async with serving(codec, state, takes_faults=True) as proxy:
+            client = await proxy.client()
+            assert (await client.get("/", "x-milliroute-fault-abort: 503")).status == 503
+            bad = await client.get("/", "x-milliroute-fault-abort: 5")
+            assert (bad.status, bad.fields["l5d-proxy-error"]) == (
+                400, "saw 'x-milliroute-fault-abort: 5', wanted a whole number from 200 to 599"
+            )  # fmt: skip
+            assert (await client.get("/", "x-milliroute-fault-delay-ms: 1")).status == 200
+            assert origin.asked[1].field("x-milliroute-fault-delay-ms") == ""
+            assert len(origin.asked) == 2
+
+
 def faulty(ports: dict[str, list[int]], fault: FaultState) -> AuthorityState:
     state = leaves(ports, 1)
     (route,) = state.routes

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from milliroute.proxy.config import Codec, Timeouts
+from milliroute.proxy.ipc import LeftOut
 from tests.proxy.backends import Origin, Visit, closed_port, named
 from tests.proxy.h2_backend import GRPC, Backend, h2_client, over_h2, serving_h2, speaking, streams_upstream
 from tests.proxy.h2_backend import Visit as H2Visit
@@ -186,3 +187,20 @@ async def test_probe_whose_client_leaves_is_made_again(codec: Codec) -> None:
             while (await client.get()).body != b"well":
                 pass  # its share is still the other leaf's
             assert await taken(client, 10) == {"v2": 5, "well": 5}
+
+
+@on_loop
+async def test_the_agent_is_told_who_is_out_and_when_nobody_is_any_more(codec: Codec) -> None:
+    async with answering(503, 200) as bad, answering(200) as good:
+        state = leaves({"v1": [bad.port], "v2": [good.port]}, 1, 1)
+        async with serving(codec, counting(state, BRIEFLY)) as proxy:
+            client = await proxy.client()
+            await taken(client, 2)
+            await until(lambda: outs(proxy) == [bad.port])
+            await proxy.counted()
+            said = LeftOut("reviews.default", "v1", "default", [f"127.0.0.1:{bad.port}"], [])
+            assert proxy.ledger.left_out == {0: [said]}
+            while outs(proxy):
+                await client.get()
+            await proxy.counted()
+            assert proxy.ledger.left_out == {0: []}

@@ -55,6 +55,16 @@ def test_the_limits_of_http2_are_flags() -> None:
     assert config.h2 == H2Config(7, 70_000, 80_000, 3, 4)
 
 
+def test_faults_by_headers_are_off_unless_asked_for() -> None:
+    assert not parse(NEEDED, {}).config.takes_faults
+    assert parse(["--enable-faults", *NEEDED], {}).config.takes_faults
+    assert parse([*NEEDED, "--enable-faults"], {}).config.takes_faults
+    assert not parse([*NEEDED, "--enable-faults=false"], {"MILLIROUTE_ENABLE_FAULTS": "true"}).config.takes_faults
+    assert parse(NEEDED, {"MILLIROUTE_ENABLE_FAULTS": "1"}).config.takes_faults
+    with pytest.raises(ConfigError, match="--enable-faults: saw 'yes', wanted one of true, false"):
+        parse(NEEDED, {"MILLIROUTE_ENABLE_FAULTS": "yes"})
+
+
 def test_listeners_may_be_given_again() -> None:
     config = parse([*NEEDED, "--listen", ":0=reviews", "--listen", ":0=ratings"], {}).config
     assert [listener.apex for listener in config.listeners] == ["", "reviews", "ratings"]

@@ -1,5 +1,6 @@
 """TCP pass-through: which connections are passed through, to whom, and what happens to them in time."""
 
+import asyncio
 from collections import Counter
 
 import pytest
@@ -10,6 +11,7 @@ from milliroute.proxy.state import MatchState, StickyState
 from tests.conformance.corpus import Case, cases, text
 from tests.proxy import tables
 from tests.proxy.backends import Origin, Visit, closed_port, named
+from tests.proxy.resilience import BRIEFLY, counting, outs
 from tests.proxy.serving import BOTH_CODECS, on_loop, serving, to, until
 from tests.proxy.tunnelling import (
     BINARY,
@@ -23,6 +25,12 @@ from tests.proxy.tunnelling import (
     telling,
     tunnels,
 )
+
+
+async def greeting_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read(1)
+    writer.write(b"two")
+    writer.close()
 
 
 @on_loop
@@ -58,6 +66,33 @@ async def test_an_endpoint_that_refuses_is_replaced_by_the_leafs_other() -> None
         state = tables.leaves({"v1": [closed_port(), origin.port]}, 1)
         async with serving(state=state) as proxy:
             assert await names(proxy, 10) == ["v1"] * 10
+            await until(lambda: pending(proxy) == 0)
+
+
+@on_loop
+async def test_endpoints_that_cannot_be_connected_to_are_left_out_where_failures_count() -> None:
+    async with Origin(telling("v1")) as origin:
+        closed = closed_port()
+        state = counting(tables.leaves({"v1": [closed, origin.port]}, 1))
+        async with serving(state=state) as proxy:
+            assert await names(proxy, 10) == ["v1"] * 10
+            assert outs(proxy) == [closed]
+            await proxy.counted()
+            assert proxy.totals("v1").retries == 1
+
+
+@on_loop
+async def test_an_endpoint_is_back_with_its_first_connection_and_stays_out_without() -> None:
+    async with Origin(telling("v1")) as one:
+        closed = closed_port()
+        state = counting(tables.leaves({"v1": [one.port], "v2": [closed]}, 1, 1), BRIEFLY)
+        async with serving(state=state) as proxy:
+            assert await names(proxy, 10) == ["v1"] * 10
+            two = await asyncio.start_server(greeting_server, "127.0.0.1", closed)
+            async with two:
+                while "two" not in (found := await names(proxy, 4)):
+                    assert set(found) == {"v1"}
+                await until(lambda: outs(proxy) == [])
             await until(lambda: pending(proxy) == 0)
 
 

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from h2.events import StreamReset
+from h2.errors import ErrorCodes
+from h2.events import ConnectionTerminated, PingAckReceived, SettingsAcknowledged, StreamReset
 from h2.settings import SettingCodes
+from hyperframe.frame import ContinuationFrame, HeadersFrame, PingFrame, RstStreamFrame
 
 from milliroute.proxy.config import Codec, Limits, Timeouts
 from tests.proxy.backends import Origin, Visit, named
@@ -162,18 +164,104 @@ async def test_grpc_call_may_send_its_messages_as_slowly_as_it_likes(codec: Code
 
 
 @on_loop
+async def test_http2_field_block_that_does_not_end_in_time_ends_the_connection(codec: Codec) -> None:
+    async with serving(codec, timeouts=Timeouts(header_s=0.1)) as proxy:
+        client = await h2_client(proxy)
+        await client.until(SettingsAcknowledged)
+        client.send_frame(HeadersFrame(1, b"\x83"))
+        async with dripping(Client(client.reader, client.writer), ContinuationFrame(1, b"\x86").serialize(), 0.005):
+            assert (await client.until(ConnectionTerminated)).error_code == ErrorCodes.ENHANCE_YOUR_CALM
+        await proxy.counted()
+        assert proxy.ledger.errors == {"client timeout": 1}
+
+
+@on_loop
+async def test_http2_frame_that_does_not_end_in_time_ends_the_connection(codec: Codec) -> None:
+    for cut in (2, 11):  # within the frame's own head, and behind it
+        async with serving(codec, timeouts=Timeouts(header_s=0.1)) as proxy:
+            client = await h2_client(proxy)
+            await client.until(SettingsAcknowledged)
+            client.writer.write(HeadersFrame(1, b"\x83\x86\x84", flags=["END_HEADERS"]).serialize()[:cut])
+            assert (await client.until(ConnectionTerminated)).error_code == ErrorCodes.ENHANCE_YOUR_CALM
+
+
+@on_loop
+async def test_http2_requests_that_end_with_their_heads_reach_no_backend(codec: Codec) -> None:
+    block = b"\x83\x86\x84\x01\x07reviews"
+    async with Backend(h2_named("v1")) as backend, serving_h2(codec, over_h2(backend)) as proxy:
+        client = await h2_client(proxy)
+        await client.until(SettingsAcknowledged)
+        client.send_frame(
+            HeadersFrame(1, block, flags=["END_HEADERS"]),
+            RstStreamFrame(1, error_code=8),
+            HeadersFrame(3, block, flags=["END_HEADERS", "END_STREAM"]),
+            RstStreamFrame(3, error_code=8),
+            PingFrame(0, b"12345678"),
+        )
+        await client.until(PingAckReceived)
+        assert await (await h2_client(proxy)).get() == ("200", b"v1")
+        await proxy.counted()
+        assert proxy.totals("v1").requests == 1
+
+
+@on_loop
+async def test_http2_frames_that_end_may_come_for_longer_and_data_as_the_rate_allows(codec: Codec) -> None:
+    timeouts = Timeouts(header_s=0.05)
+    async with Backend(h2_named("v1")) as backend, serving_h2(codec, over_h2(backend), timeouts=timeouts) as proxy:
+        client = await h2_client(proxy)
+        for _ in range(20):
+            assert await client.get() == ("200", b"v1")
+            await turns(proxy, 0.01)
+        stream_id = client.request(method="POST", is_end=False)
+        client.writer.write(b"\0\0\2\0\1" + stream_id.to_bytes(4, "big") + b"x")
+        await turns(proxy, 0.3)
+        client.writer.write(b"x")
+        assert await client.answer(stream_id) == ("200", b"v1")
+
+
+@on_loop
+async def test_http2_reader_that_stands_still_loses_its_stream_as_in_http1(codec: Codec) -> None:
+    async def script(visit: H2Visit) -> None:
+        stream_id = (await visit.head()).stream_id or 0
+        visit.respond(stream_id, is_end=False)
+        await visit.send_all(stream_id, bytes(MIB))
+
+    limits = Limits(min_rate_bytes_s=0, stall_s=0.1)
+    async with Backend(script) as backend, serving_h2(codec, over_h2(backend), limits=limits) as proxy:
+        client = await h2_client(proxy, takes=False, settings={SettingCodes.INITIAL_WINDOW_SIZE: 1000})
+        client.request()
+        await client.until(StreamReset)
+        await until(lambda: streams_upstream(proxy) == 0)
+
+
+@on_loop
+async def test_grpc_call_may_read_its_messages_as_slowly_as_it_likes(codec: Codec) -> None:
+    async def script(visit: H2Visit) -> None:
+        stream_id = (await visit.head()).stream_id or 0
+        visit.respond(stream_id, fields=GRPC, is_end=False)
+        await visit.send_all(stream_id, bytes(MIB), is_end=False)
+
+    limits = Limits(stall_s=0.1)
+    async with Backend(script) as backend, serving_h2(codec, over_h2(backend), limits=limits) as proxy:
+        client = await h2_client(proxy, takes=False, settings={SettingCodes.INITIAL_WINDOW_SIZE: 1000})
+        client.request(GRPC, method="POST")
+        await until(lambda: any(one._is_full for link in h2_downstreams(proxy) for one in link._clients.values()))
+        await turns(proxy, 0.5)
+        assert streams_upstream(proxy) == 1
+        assert not client.all(StreamReset)
+        client.writer.close()
+        await until(lambda: streams_upstream(proxy) == 0)
+
+
+@on_loop
 async def test_http2_reader_that_takes_too_little_loses_its_stream(codec: Codec) -> None:
     async def script(visit: H2Visit) -> None:
         stream_id = (await visit.head()).stream_id or 0
         visit.respond(stream_id, is_end=False)
         await visit.send_all(stream_id, bytes(MIB))
 
-    limits = Limits(min_rate_bytes_s=MIB, stall_s=100.0)
-    timeouts = Timeouts(idle_s=0.2)
-    async with (
-        Backend(script) as backend,
-        serving_h2(codec, over_h2(backend), limits=limits, timeouts=timeouts) as proxy,
-    ):
+    limits = Limits(min_rate_bytes_s=MIB, rate_grace_s=0.2, stall_s=100.0)
+    async with Backend(script) as backend, serving_h2(codec, over_h2(backend), limits=limits) as proxy:
         client = await h2_client(proxy, takes=False, settings={SettingCodes.INITIAL_WINDOW_SIZE: 1000})
         stream_id = client.request()
         await until(lambda: any(one._is_full for link in h2_downstreams(proxy) for one in link._clients.values()))

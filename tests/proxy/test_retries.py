@@ -1,6 +1,7 @@
 """HTTP requests that are tried again by their route's policy: where, how often, and what is left behind."""
 
 import random
+from contextlib import AsyncExitStack
 
 import pytest
 from msgspec.structs import replace
@@ -230,6 +231,52 @@ async def test_get_without_a_byte_of_an_answer_is_asked_once_elsewhere_without_a
 
 
 @on_loop
+async def test_get_goes_elsewhere_when_the_fresh_connection_ends_like_the_kept_one(codec: Codec) -> None:
+    """As where a backend is killed: its idle connections end, and its successor is not there yet."""
+    async with answering(200, 0) as killed, answering(200) as other, serving(codec) as proxy:
+        await proxy.update(leaves({"v1": [killed.port], "v2": [other.port]}, 1, 1))
+        assert await statuses(await proxy.client(), 6) == {200}
+        assert (len(killed.asked), len(other.asked)) == (4, 5)
+
+
+@on_loop
+async def test_get_goes_on_until_one_answers_but_not_to_all_there_are(codec: Codec) -> None:
+    async with answering(0) as bad, answering(200) as good, AsyncExitStack() as origins:
+        worse = [await origins.enter_async_context(answering(0)) for _ in range(4)]
+        tried = leaves({"v1": [bad.port], "v2": [worse[0].port], "v3": [worse[1].port], "v4": [good.port]}, 1, 1, 1, 1)
+        async with serving(codec, tried) as proxy:
+            assert await statuses(await proxy.client(), 12) == {200}
+        async with serving(codec, to(*worse)) as proxy:
+            asked = sum(len(origin.asked) for origin in worse)
+            assert (await (await proxy.client()).get()).status == 502
+            assert sum(len(origin.asked) for origin in worse) == asked + 1 + retrying.MAX_MOVES
+
+
+@on_loop
+async def test_moves_beyond_the_first_are_paid_for_by_the_budget(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "MIN_PER_S", 0.0)
+    async with answering(0) as one, answering(0) as two, answering(0) as three, serving(codec) as proxy:
+        await proxy.update(to(one, two, three))
+        assert (await (await proxy.client()).get()).status == 502
+        assert sum(len(origin.asked) for origin in (one, two, three)) == 2
+
+
+@on_loop
+@pytest.mark.parametrize(
+    "answer", [b"HTTP/1.1 200 OK\r\nconte", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 200 OK\r\na: \0\r\n\r\n"]
+)
+async def test_get_whose_answer_cannot_be_read_goes_elsewhere(codec: Codec, answer: bytes) -> None:
+    async def script(visit: Visit) -> None:
+        await visit.request()
+        await visit.send(answer)
+
+    async with Origin(script) as bad, answering(200) as good, serving(codec) as proxy:
+        await proxy.update(leaves({"v1": [bad.port], "v2": [good.port]}, 1, 1))
+        assert await statuses(await proxy.client(), 6) == {200}
+        assert len(bad.visits) == 3
+
+
+@on_loop
 async def test_and_without_502_in_the_policy_it_is_the_clients(codec: Codec) -> None:
     async with answering(0) as bad, serving(codec, trying(to(bad))) as proxy:
         assert (await (await proxy.client()).get()).status == 502
@@ -328,3 +375,35 @@ async def test_stale_connection_costs_no_try(codec: Codec) -> None:
         async with serving(codec, trying(state)) as proxy:
             client = await proxy.client()
             assert [(await client.get()).status for _ in range(4)] == [200] * 4
+
+
+@pytest.mark.parametrize(
+    ("policy", "request_", "why"),
+    [
+        (replace(ON_503, retry_limit=0), get("/"), "limit"),
+        (ON_503, post(b"x"), "method"),
+        (ON_503, get("/"), "no_budget"),
+    ],
+)
+@on_loop
+async def test_what_is_not_tried_again_is_counted_by_why(
+    codec: Codec, policy: PolicyState, request_: bytes, why: str
+) -> None:
+    async with answering(503) as bad, serving(codec, trying(to(bad), policy)) as proxy:
+        client = await proxy.client()
+        table = proxy.worker._router._by_key["reviews.default"]
+        assert table is not None
+        for _ in range(100 if why == "no_budget" else 0):
+            table.routes[0].split.budget.spend(0.0)
+        await client.send(request_)
+        assert (await client.reply()).status == 503
+        await proxy.counted()
+        assert proxy.totals("v1").skipped == {why: 1}
+
+
+@on_loop
+async def test_what_nobody_wants_tried_again_is_not_counted(codec: Codec) -> None:
+    async with answering(500, 200) as bad, serving(codec, trying(to(bad))) as proxy:
+        assert await statuses(await proxy.client(), 2) == {500, 200}
+        await proxy.counted()
+        assert proxy.totals("v1").skipped == {}

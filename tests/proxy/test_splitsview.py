@@ -6,8 +6,18 @@ import pytest
 from milliroute.proxy.agent.catalog import Catalog
 from milliroute.proxy.agent.ledger import Ledger
 from milliroute.proxy.agent.splitsview import authorities_view, format_weight
-from milliroute.proxy.ipc import Applied
-from milliroute.proxy.state import AuthorityState, RampState, RouteState, SplitState, StickyState, WeightState
+from milliroute.proxy.ipc import Applied, LeftOut, Stats
+from milliroute.proxy.state import (
+    AuthorityState,
+    FaultState,
+    RampState,
+    RateLimitState,
+    RateState,
+    RouteState,
+    SplitState,
+    StickyState,
+    WeightState,
+)
 from tests.proxy.samples import KEY, backend, leaf_delta, offer, state, stats
 
 
@@ -41,6 +51,9 @@ def test_an_authority_has_the_shape_of_the_interface_document() -> None:
         "source": "split.yaml:1",
         "ramp": None,
         "sticky": None,
+        "failover": None,
+        "rate_limits": [],
+        "fault": None,
     }
     assert v1 == {
         "leaf": "reviews-v1",
@@ -55,6 +68,8 @@ def test_an_authority_has_the_shape_of_the_interface_document() -> None:
         "failures": 0,
         "p50_ms": 0.5,
         "p99_ms": pytest.approx(0.99),
+        "out": [],
+        "sick": [],
     }
     assert (v2["observed_share"], v2["successes"], v2["failures"]) == (0.1, 0, 1)
 
@@ -90,6 +105,56 @@ def test_ramp_and_sticky_are_shown() -> None:
     (view,) = authorities_view(catalog_with(body), Ledger())
     assert view.splits[0].ramp == {"from_micro": [5], "start_unix_ms": 7, "duration_ms": 9}
     assert view.splits[0].sticky == {"cookie": "c"}
+
+
+def failing_over() -> AuthorityState:
+    split = SplitState("s", [WeightState(0, 0), WeightState(1, 1), WeightState(2, 1)], is_failover=True)
+    return AuthorityState("reviews", "default", [backend("a"), backend("b"), backend("c", 2)], [RouteState(split)])
+
+
+def left_out(*said: LeftOut) -> Stats:
+    return Stats([], [], [], left_out=list(said))
+
+
+def test_endpoints_that_a_worker_leaves_out_are_said_and_a_leaf_without_others_is_out() -> None:
+    ledger = Ledger()
+    ledger.add(1, left_out(LeftOut(KEY, "b", "default", ["10.0.0.1:9000"], [])))
+    ledger.add(2, left_out(LeftOut(KEY, "c", "default", [], ["10.0.0.1:9001"])))
+    (view,) = authorities_view(catalog_with(failing_over()), ledger)
+    a, b, c = view.splits[0].leaves
+    assert (a.out, a.sick, a.state) == ([], [], "ok")
+    assert (b.out, b.sick, b.state) == (["10.0.0.1:9000"], [], "out")
+    assert (c.out, c.sick, c.state) == ([], ["10.0.0.1:9001"], "ok")
+
+
+def test_the_leaf_that_a_failover_has_taken_is_the_first_that_is_in_for_each_worker() -> None:
+    ledger = Ledger()
+    catalog = catalog_with(failing_over())
+
+    def taken() -> list[str] | None:
+        return authorities_view(catalog, ledger)[0].splits[0].failover
+
+    assert taken() == ["b"]
+    ledger.add(1, left_out(LeftOut(KEY, "b", "default", ["10.0.0.1:9000"], [])))
+    assert taken() == ["c"]
+    ledger.add(2, Stats([], [], []))
+    assert taken() == ["c", "b"]
+    ledger.worker_gone(1)
+    assert taken() == ["b"]
+
+
+def test_a_split_that_is_no_failover_has_taken_no_leaf() -> None:
+    (view,) = authorities_view(catalog_with(state()), Ledger())
+    assert view.splits[0].failover is None
+
+
+def test_rate_limits_and_faults_are_shown_as_they_were_written() -> None:
+    split = SplitState("s", [WeightState(0, 1)], fault=FaultState(text="abort=503 5%"))
+    limit = RateLimitState("TrafficSplit default/s", "5/s", RateState(5, 1000, 5))
+    routes = [RouteState(split, rate_limits=(limit,)), RouteState(split, rate_limits=(limit,))]
+    (view,) = authorities_view(catalog_with(AuthorityState("reviews", "default", [backend("a")], routes)), Ledger())
+    assert view.splits[0].rate_limits == ["5/s (TrafficSplit default/s)"]
+    assert view.splits[0].fault == "abort=503 5%"
 
 
 @pytest.mark.parametrize(("micro", "text"), [(2_000_000, "2"), (1_500_000, "1500m"), (1, "1u"), (0, "0")])

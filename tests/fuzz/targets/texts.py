@@ -1,5 +1,6 @@
 """Texts of users: manifests, quantities, durations, authorities, and weights edited in a file."""
 
+import json
 from pathlib import Path
 
 import yaml
@@ -29,6 +30,14 @@ def _manifest(data: bytes) -> None:
     objects, errors = reading.parsed(data, "f.yaml")
     assert all(error.startswith("f.yaml") and "\n" not in error for error in errors)
     merge.merge([merge.FileState("f.yaml", objects), merge.FileState("g.yaml", objects)])
+
+
+def _annotations(data: bytes) -> None:
+    """Lines of `name: value`, as a split, a Service or a route may carry them."""
+    lines = [line.partition(": ") for line in data.decode("utf-8", "replace").split("\n")]
+    told = json.dumps({name: value for name, _, value in lines})
+    for kind in _ANNOTATED_KINDS:
+        _manifest(kind.replace("ANNOTATIONS", told).encode())
 
 
 def _quantity(data: bytes) -> None:
@@ -80,6 +89,24 @@ def _weights(spec: yaml.MappingNode) -> list[str]:
     return [next(value.value for key, value in leaf.value if key.value == "weight") for leaf in backends.value]
 
 
+_ANNOTATED_KINDS = (
+    SPLIT.replace("  name: reviews\n", "  name: reviews\n  annotations: ANNOTATIONS\n"),
+    "apiVersion: v1\nkind: Service\nmetadata:\n  name: reviews\n  annotations: ANNOTATIONS\n"
+    "spec:\n  ports: [{port: 80, appProtocol: https}]\n",
+)
+_PROMISES = (
+    "milliroute.io/ramp: 30s\nmilliroute.io/sticky: cookie=id",
+    "milliroute.io/failover: true\nmilliroute.io/empty-leaf: strict",
+    "milliroute.io/fault: delay=100ms 10%; abort=503 1%; path=/a.*; header=a=b",
+    "retry.linkerd.io/http: 5xx,gateway-error,429",
+    "retry.linkerd.io/grpc: unavailable,14\nretry.linkerd.io/limit: 3\nretry.linkerd.io/timeout: 1s",
+    "timeout.linkerd.io/request: 5s\ntimeout.linkerd.io/idle: 1h\nmilliroute.io/rate-limit: 100/s",
+    "balancer.linkerd.io/failure-accrual: consecutive\nbalancer.linkerd.io/failure-accrual-consecutive-max-failures: 7",
+    "milliroute.io/health-check: http:/live\nmilliroute.io/health-interval: 10s\nmilliroute.io/tls: a.b",
+    "config.linkerd.io/opaque-ports: 80,90-99",
+)
+
+
 def _manifests() -> list[bytes]:
     texts = [SPLIT, _ANCHORED, _ANNOTATED, SPLIT.replace("\n", "\r\n"), SPLIT + "---\n" + SPLIT.replace("reviews", "r")]
     demo = [path.read_bytes() for path in sorted(_DEMO.glob("*.yaml"))]
@@ -93,6 +120,8 @@ def _words(*texts: str) -> list[bytes]:
 TARGETS = (
     Target("manifest", _manifests, _manifest, _YAML),
     Target("edit", _manifests, _edit, _YAML),
+    Target("annotations", lambda: _words(*_PROMISES), _annotations,
+           (b"milliroute.io/", b"retry.linkerd.io/", b": ", b"%", b";", b"=", b"-1", b"1e9", b"ms", b"h", b",")),
     Target("quantity", lambda: _words("900m", "1", "0.5", "1e3", "1Ki", "+1.5k", "-0", "1E-9", "9" * 30, "1n"),
            _quantity, (b"e", b"E", b"Ki", b"m", b".", b"+", b"\xd9\xa5")),
     Target("duration", lambda: _words("60s", "1m30s", "500ms", "1.5h", "0", "2us", "-1s", ".5s", "1d"), _duration,

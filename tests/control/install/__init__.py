@@ -1,0 +1,1 @@
+"""What `milliroute install` prints."""

@@ -1,0 +1,1 @@
+"""The manifests of deploy/, held against what `milliroute install` prints, and given to kustomize."""

@@ -1,0 +1,99 @@
+"""A round over all connections holds nobody up, leaves nobody out and outlives errors."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from milliroute.proxy.context import ClientConnection
+from milliroute.proxy.rounds import Rounds
+from tests.proxy.serving import on_loop, until
+
+
+class Guest:
+    """A connection, as far as a round knows it."""
+
+    def __init__(self, seen: list[object], size: int = 0, action: Callable[[], object] | None = None) -> None:
+        self._seen = seen
+        self._size = size
+        self._action = action
+
+    def check_time(self, now: float) -> None:
+        self._seen.append(self)
+        if self._action is not None:
+            self._action()
+
+    def queued_bytes(self) -> int:
+        return self._size
+
+
+def _of(guests: list[Guest], slice_s: float = 10.0) -> tuple[Rounds, set[ClientConnection]]:
+    connections = cast("set[ClientConnection]", set(guests))
+    return Rounds(asyncio.get_running_loop(), connections, slice_s), connections
+
+
+@on_loop
+async def test_each_connection_is_looked_at_once_a_round() -> None:
+    seen: list[object] = []
+    guests = [Guest(seen) for _ in range(100)]
+    rounds, _ = _of(guests)
+    for _ in range(2):
+        rounds.begin(1.0)
+        rounds.begin(1.0)  # while one is under way
+        await until(lambda: rounds._left is None)
+    assert len(seen) == 200
+    assert set(seen) == set(guests)
+
+
+@on_loop
+async def test_others_have_their_turn_between_two_slices() -> None:
+    seen: list[object] = []
+    rounds, _ = _of([Guest(seen) for _ in range(50)], slice_s=0.0)
+    rounds.begin(1.0)
+    turns = 0
+    while rounds._left is not None:
+        await asyncio.sleep(0)
+        turns += 1
+    assert len(seen) == 50
+    assert turns >= 50
+
+
+@on_loop
+async def test_who_has_left_meanwhile_is_not_looked_at() -> None:
+    seen: list[object] = []
+    guests = [Guest(seen) for _ in range(3)]
+    rounds, connections = _of(guests, slice_s=0.0)
+    guests[0]._action = guests[1]._action = guests[2]._action = connections.clear
+    rounds.begin(1.0)
+    await until(lambda: rounds._left is None)
+    assert len(seen) == 1
+
+
+def _fail() -> None:
+    raise RuntimeError("of one connection")
+
+
+@on_loop
+async def test_an_error_of_one_connection_keeps_no_other_from_its_turn() -> None:
+    loop, reports, seen = asyncio.get_running_loop(), list[object](), list[object]()
+    loop.set_exception_handler(lambda _, context: reports.append(context["exception"]))
+    guests = [Guest(seen, action=_fail) for _ in range(5)]
+    rounds, _ = _of(guests)
+    rounds.begin(1.0)
+    await until(lambda: rounds._left is None)
+    assert set(seen) == set(guests)
+    assert len(reports) == 5
+
+
+@on_loop
+async def test_a_round_that_weighs_knows_what_all_hold() -> None:
+    rounds, connections = _of([Guest([], size) for size in (10, 20, 30)])
+    rounds.begin(1.0)
+    await until(lambda: rounds._left is None)
+    assert rounds.queued_bytes == 0
+    rounds.begin(1.0, weighs=True)
+    await until(lambda: rounds._left is None)
+    assert rounds.queued_bytes == 60
+    connections.clear()
+    rounds.begin(1.0, weighs=True)
+    await until(lambda: rounds._left is None)
+    assert rounds.queued_bytes == 0

@@ -28,6 +28,7 @@ from milliroute.proxy.config import (
     parse_listener,
 )
 from milliroute.proxy.errors import ConfigError
+from milliroute.proxy.flag_values import seconds, whole
 from milliroute.proxy.logs import LEVELS, configure_logs
 
 T = TypeVar("T")
@@ -129,7 +130,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         workers=workers,
         codec=cast("Codec", _convert("codec", given["codec"], _one_of("fast", "reference"))),
         namespace=_last(given["namespace"]),
-        grace_s=_convert("grace-s", given["grace-s"], _seconds),
+        grace_s=_convert("grace-s", given["grace-s"], seconds),
         timeouts=_timeouts(given),
         h2=_h2(given),
         state_dir=_last(given["state-dir"]),
@@ -236,12 +237,12 @@ def _convert(name: str, values: list[str], convert: Callable[[str], T]) -> T:
 
 def _timeouts(given: Mapping[str, list[str]]) -> Timeouts:
     return Timeouts(
-        connect_s=_convert("connect-timeout-s", given["connect-timeout-s"], _seconds),
-        response_s=_convert("response-timeout-s", given["response-timeout-s"], _seconds),
-        stream_idle_s=_convert("stream-idle-timeout-s", given["stream-idle-timeout-s"], _seconds),
-        header_s=_convert("header-timeout-s", given["header-timeout-s"], _seconds),
-        idle_s=_convert("idle-timeout-s", given["idle-timeout-s"], _seconds),
-        h2_max_age_s=_convert("h2-max-age-s", given["h2-max-age-s"], _seconds),
+        connect_s=_convert("connect-timeout-s", given["connect-timeout-s"], seconds),
+        response_s=_convert("response-timeout-s", given["response-timeout-s"], seconds),
+        stream_idle_s=_convert("stream-idle-timeout-s", given["stream-idle-timeout-s"], seconds),
+        header_s=_convert("header-timeout-s", given["header-timeout-s"], seconds),
+        idle_s=_convert("idle-timeout-s", given["idle-timeout-s"], seconds),
+        h2_max_age_s=_convert("h2-max-age-s", given["h2-max-age-s"], seconds),
     )
 
 
@@ -289,7 +290,7 @@ def _is_near(destination: str) -> bool:
 
 def _h2(given: Mapping[str, list[str]]) -> H2Config:
     def number(name: str, least: int, most: int) -> int:
-        return _convert(name, given[name], _whole(least, most))
+        return _convert(name, given[name], whole(least, most))
 
     # RFC 9113 sections 6.5.2 and 6.9.1; no window may be below the protocol's initial one.
     return H2Config(
@@ -303,7 +304,7 @@ def _h2(given: Mapping[str, list[str]]) -> H2Config:
 
 def _limits(given: Mapping[str, list[str]]) -> Limits:
     def number(name: str) -> int:
-        return _convert(name, given[name], _whole(0, 2**33))
+        return _convert(name, given[name], whole(0, 2**33))
 
     return Limits(
         connections=number("max-connections"),
@@ -311,8 +312,8 @@ def _limits(given: Mapping[str, list[str]]) -> Limits:
         requests=number("max-requests"),
         queued_bytes=number("max-queued-bytes"),
         min_rate_bytes_s=number("min-rate-bytes-s"),
-        rate_grace_s=_convert("rate-grace-s", given["rate-grace-s"], _seconds),
-        stall_s=_convert("stall-timeout-s", given["stall-timeout-s"], _seconds),
+        rate_grace_s=_convert("rate-grace-s", given["rate-grace-s"], seconds),
+        stall_s=_convert("stall-timeout-s", given["stall-timeout-s"], seconds),
     )
 
 
@@ -335,26 +336,6 @@ def _pseudonym(text: str) -> str:
     if text and not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(:[0-9]+)?", text):
         raise ConfigError(f"saw {text!r}, wanted a name without spaces")
     return text
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        if not (text.isascii() and text.isdigit() and len(text) < 11 and least <= int(text) <= most):
-            raise ConfigError(f"saw {text!r}, wanted a number from {least} to {most}")
-        return int(text)
-
-    return convert
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    # A day: longer is a unit mistaken. NaN compares false.
-    if not 0.0 <= value <= 86_400.0:
-        raise ConfigError(f"saw {text!r}, wanted seconds from 0 to 86400")
-    return value
 
 
 def _workers(text: str) -> int:

@@ -84,8 +84,8 @@ class H2Downstream(H2Link):
         self.forget(stream_id)
         self.h2.reset(stream_id, code)
         self.mark()
-        if client is not None and client.exchange is not None:
-            client.exchange.abandon()
+        if client is not None:
+            client.abandon()
 
     # From the worker
 
@@ -202,8 +202,8 @@ class H2Downstream(H2Link):
                 case StreamReset(stream_id, _, _) | StreamRefusedByRule(stream_id, _, _):
                     client = self._clients.get(stream_id)
                     self.forget(stream_id)
-                    if client is not None and client.exchange is not None:
-                        client.exchange.abandon()
+                    if client is not None:
+                        client.abandon()
                 case events.ConnectionFailed():
                     self._context.errors.add(RequestRefused.label)
                     self._break()
@@ -219,8 +219,7 @@ class H2Downstream(H2Link):
     def _abandon_all(self) -> None:
         clients, self._clients = self._clients, {}
         for client in clients.values():
-            if client.exchange is not None:
-                client.exchange.abandon()
+            client.abandon()
 
     def _close(self) -> None:
         if not self._transport.is_closing():

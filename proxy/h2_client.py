@@ -175,6 +175,12 @@ class H2Client(msgspec.Struct, eq=False):
         if self.exchange is not None and not self.exchange.head.upgrade:
             self.exchange.request_trailers(fields)
 
+    def abandon(self) -> None:
+        """Nobody takes the response any more."""
+        exchange, self.exchange = self.exchange, None  # and neither keeps the other alive
+        if exchange is not None:
+            exchange.abandon()
+
     def opened(self) -> None:
         """The client has taken most of what waited, or all."""
         if self._is_answered:

@@ -22,6 +22,7 @@ from milliroute.proxy.config import (
     parse_host_port,
 )
 from milliroute.proxy.errors import ConfigError
+from milliroute.proxy.flag_values import seconds
 
 T = TypeVar("T")
 
@@ -46,7 +47,7 @@ def extend(config: ProxyConfig, given: _Given, explicit: Collection[str]) -> Pro
         listeners=tuple(_listeners(given)),
         sidecar=Sidecar(
             opaque_ports=_told("opaque-ports", given, _ports),
-            detect_s=_told("detect-timeout-s", given, _seconds),
+            detect_s=_told("detect-timeout-s", given, seconds),
             is_ingress=_told("ingress-mode", given, _is_true),
             inbound_default=_told("inbound-default-policy", given, _default),
             workload=given["workload"][-1],
@@ -104,16 +105,6 @@ def _ports(text: str) -> tuple[int, ...]:
             raise ConfigError(f"saw {part!r}, wanted ports such as 3306,9000-9010")
         found.update(dict.fromkeys(range(first, last + 1)))
     return tuple(found)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 86_400.0:
-        raise ConfigError(f"saw {text!r}, wanted seconds from 0 to 86400")
-    return value
 
 
 def _is_true(text: str) -> bool:

@@ -10,10 +10,8 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-import re2
-
 from milliroute.control.errors import DurationError, ValueTextError
-from milliroute.control.manifest import duration
+from milliroute.control.manifest import duration, expression
 from milliroute.control.model import Fault, FaultPart, HeaderMatch
 
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,4})?)%\Z")
@@ -112,12 +110,8 @@ def _matching(fault: Fault, name: str, value: str, clause: str) -> Fault:
 
 
 def _regex(text: str, clause: str) -> str:
-    options = re2.Options()
-    options.log_errors = False  # RE2 writes to stderr otherwise
-    try:
-        re2.compile(text, options=options)
-    except re2.error as error:
-        raise FaultError("bad regular expression", clause[:80], "RE2 syntax") from error
+    if expression.problem(text):
+        raise FaultError("bad regular expression", clause[:80], "RE2 syntax")
     return text
 
 

@@ -8,12 +8,11 @@ import re
 from collections.abc import Iterator
 from typing import Literal, get_args
 
-import re2
-
 from milliroute.control.gateway import PathKind, RouteMatch, ValueMatch
 from milliroute.control.manifest import fields
+from milliroute.control.manifest.expression import check_regex
 from milliroute.control.manifest.fields import Report
-from milliroute.control.manifest.nodes import Fields, Scalar
+from milliroute.control.manifest.nodes import Fields
 
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}\Z")
 # What may stand in a path and in no other part of a URL; the API allows no dots and double slashes in what it compares.
@@ -131,16 +130,3 @@ def _grpc_path(service: str, method: str, is_regex: bool) -> tuple[PathKind, str
     if not service:
         return _REGEX, f"/[^/]+/{re.escape(method)}"
     return ("Exact", f"/{service}/{method}") if method else ("PathPrefix", f"/{service}")
-
-
-def check_regex(parent: Fields, name: str, report: Report) -> None:
-    node = parent.get(name)
-    if not isinstance(node, Scalar):
-        return
-    options = re2.Options()
-    options.log_errors = False  # RE2 writes to stderr otherwise
-    try:
-        re2.compile(node.text, options=options)
-    except re2.error as error:
-        reason = error.args[0].decode("utf-8", "replace") if error.args else "cannot be compiled"
-        report.add(node, f"bad {name}: {reason}", node, "a regular expression (RE2)")

@@ -7,12 +7,11 @@ says integers, `matches` where it has none yet, and a group's matches at the top
 import re
 from collections.abc import Iterator
 
-import re2
-
 from milliroute.control import names, quantity
 from milliroute.control.errors import QuantityError
 from milliroute.control.manifest import fields
 from milliroute.control.manifest.annotations import read_policy
+from milliroute.control.manifest.expression import check_regex
 from milliroute.control.manifest.fields import Report
 from milliroute.control.manifest.metadata import Metadata
 from milliroute.control.manifest.nodes import Fields, Items, Scalar
@@ -153,11 +152,5 @@ def _regex(parent: Fields, name: str, report: Report) -> str:
     if not isinstance(node, Scalar):
         report.add(node, f"bad {name}", node, "a regular expression (RE2)")
         return ""
-    options = re2.Options()
-    options.log_errors = False  # RE2 writes to stderr otherwise
-    try:
-        re2.compile(node.text, options=options)
-    except re2.error as error:
-        reason = error.args[0].decode("utf-8", "replace") if error.args else "cannot be compiled"
-        report.add(node, f"bad {name}: {reason}", node, "a regular expression (RE2)")
+    check_regex(parent, name, report)
     return node.text

@@ -7,11 +7,21 @@ from collections.abc import Iterator
 
 import pytest
 
+from milliroute.proxy.codec.h2_frames import CANCEL
 from milliroute.proxy.config import Codec
 from milliroute.proxy.router import Router
 from milliroute.proxy.state import AuthorityState
 from tests.proxy.backends import Origin, named
-from tests.proxy.h2_backend import Backend, h2_client, h2_downstreams, h2_pools, over_h2, serving_h2
+from tests.proxy.h2_backend import (
+    Backend,
+    h2_client,
+    h2_downstreams,
+    h2_pools,
+    mute,
+    over_h2,
+    serving_h2,
+    streams_upstream,
+)
 from tests.proxy.h2_backend import named as named_h2
 from tests.proxy.resilience import counting
 from tests.proxy.serving import BOTH_CODECS, on_loop, serving, to, until
@@ -88,6 +98,23 @@ async def test_http2_connections_that_ended_need_no_collector() -> None:
         assert await client.get() == ("200", b"v1")
         await proxy.update(NOBODY)
         await until(lambda: not h2_pools(proxy))
+        client.writer.close()
+        await until(lambda: not h2_downstreams(proxy))
+        assert not garbage()
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
+@on_loop
+async def test_http2_requests_that_their_clients_gave_up_need_no_collector(is_reset: bool) -> None:
+    async with Backend(mute) as backend, serving_h2("fast", over_h2(backend)) as proxy:
+        client = await h2_client(proxy)
+        stream_id = client.request()
+        await until(lambda: streams_upstream(proxy) == 1)
+        if is_reset:
+            client.reset(stream_id, CANCEL)
+        else:
+            client.writer.close()
+        await until(lambda: not streams_upstream(proxy))
         client.writer.close()
         await until(lambda: not h2_downstreams(proxy))
         assert not garbage()

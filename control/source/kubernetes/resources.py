@@ -20,13 +20,17 @@ _SMI = SMI_VERSIONS[::-1]
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A kind of a group; `versions` from the newest on. `selector`: only objects with these labels are asked for."""
+    """A kind of a group; `versions` from the newest on. `selector`: only objects with these labels are asked for.
+
+    `guards`: it keeps clients out, so that one which may not be read is never as good as an empty one.
+    """
 
     kind: str
     group: str
     plural: str
     versions: tuple[str, ...]
     selector: str = ""
+    guards: bool = False
 
     @property
     def name(self) -> str:
@@ -55,6 +59,15 @@ ROUTES = (
     Resource("HTTPRoute", _LINKERD, "httproutes", LINKERD_VERSIONS[::-1]),
 )
 
+POLICIES = (
+    Resource("Server", _LINKERD, "servers", ("v1beta3", "v1beta2", "v1beta1"), guards=True),
+    Resource("AuthorizationPolicy", _LINKERD, "authorizationpolicies", ("v1alpha1",), guards=True),
+    Resource("NetworkAuthentication", _LINKERD, "networkauthentications", ("v1alpha1",), guards=True),
+    Resource("MeshTLSAuthentication", _LINKERD, "meshtlsauthentications", ("v1alpha1",), guards=True),
+    Resource("HTTPLocalRateLimitPolicy", _LINKERD, "httplocalratelimitpolicies", ("v1alpha1",), guards=True),
+    Resource("TrafficTarget", "access.smi-spec.io", "traffictargets", ("v1alpha3", "v1alpha2", "v1alpha1"), guards=True),
+)
+
 # In this order: of two splits of one name, under the right and the misspelt group, the right one counts.
 WATCHED = (
     SERVICES,
@@ -63,12 +76,7 @@ WATCHED = (
     *(Resource("HTTPRouteGroup", group, "httproutegroups", _SMI) for group in SPECS_GROUPS),
     *ROUTES,
     Resource("ReferenceGrant", GATEWAY_GROUP, "referencegrants", GRANT_VERSIONS),
-    Resource("Server", _LINKERD, "servers", ("v1beta3", "v1beta2", "v1beta1")),
-    Resource("AuthorizationPolicy", _LINKERD, "authorizationpolicies", ("v1alpha1",)),
-    Resource("NetworkAuthentication", _LINKERD, "networkauthentications", ("v1alpha1",)),
-    Resource("MeshTLSAuthentication", _LINKERD, "meshtlsauthentications", ("v1alpha1",)),
-    Resource("HTTPLocalRateLimitPolicy", _LINKERD, "httplocalratelimitpolicies", ("v1alpha1",)),
-    Resource("TrafficTarget", "access.smi-spec.io", "traffictargets", ("v1alpha3", "v1alpha2", "v1alpha1")),
+    *POLICIES,
 )
 
 

@@ -5,7 +5,7 @@ from milliroute.control.source import beside, reading
 from milliroute.control.source.backends import backend_objects
 from milliroute.control.source.kubernetes.assembly import assemble, is_known
 from milliroute.control.source.kubernetes.reflector import Answer, Reflector
-from milliroute.control.source.kubernetes.resources import SERVICES, SPLITS
+from milliroute.control.source.kubernetes.resources import POLICIES, SERVICES, SPLITS
 from milliroute.control.source.merge import FileState, merge
 from tests.control.kubernetes.building import Driver, dumped, reflector
 from tests.control.kubernetes.standing import endpoints, service, split
@@ -31,6 +31,18 @@ def test_a_kind_that_is_not_served_is_no_trouble() -> None:
     assert state(found, services) == [("absent", "absent"), ("newest", "ok")]
     assert is_known([found, services])
     assert not assemble([found, services]).is_partial
+
+
+def test_while_a_policy_may_not_be_read_the_source_is_partial_and_no_proxy_loses_its_guards() -> None:
+    servers, services = reflector(POLICIES[0]), reflector(SERVICES)
+    items = [{**service("a"), "metadata": {"name": "a", "namespace": "default"}}]
+    services.answered(Answer(200, dumped({"metadata": {"resourceVersion": "1"}, "items": items})), 0)
+    for now in range(0, 3600, 30):
+        servers.answered(Answer(403), now)
+    assert state(servers, services) == [("nothing", "broken"), ("newest", "ok")]
+    assert not is_known([servers, services])
+    assert assemble([servers, services]).is_partial
+    assert "never counts as empty" in assemble([servers, services]).sources[0].errors[0]
 
 
 def test_an_outage_and_a_broken_object_are_told_and_take_nothing_away() -> None:

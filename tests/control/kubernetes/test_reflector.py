@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from milliroute.control.source.kubernetes import answers
 from milliroute.control.source.kubernetes.holding import Holding
-from milliroute.control.source.kubernetes.reflector import Answer, Get, Wait, Watch
-from milliroute.control.source.kubernetes.resources import SERVICES, SLICES
+from milliroute.control.source.kubernetes.reflector import NEVER_EMPTY, Answer, Get, Wait, Watch
+from milliroute.control.source.kubernetes.resources import POLICIES, SERVICES, SLICES, SPLITS, Resource
 from tests.control.kubernetes.building import (
     SPLIT,
     Driver,
@@ -298,6 +298,31 @@ def test_a_kind_that_may_not_be_read_is_unknown_first_and_given_up_later() -> No
         driver.step()
         driver.reflector.answered(refusal(403, "services is forbidden"), driver.now)
     assert driver.reflector.known == "forbidden"
+
+
+def after_refusals(resource: Resource, *before: Answer) -> tuple[str, str]:
+    """What is known, and the trouble, after a minute of 403."""
+    driver = Driver(found=reflector(resource))
+    for answer in before:
+        driver.step()
+        driver.reflector.answered(answer, driver.now)
+    for _ in range(60):
+        driver.now += 1
+        driver.step()
+        driver.reflector.answered(refusal(403, "no"), driver.now)
+    return driver.reflector.known, driver.reflector.trouble
+
+
+@pytest.mark.parametrize("resource", POLICIES, ids=lambda resource: resource.name)
+def test_a_policy_that_may_not_be_read_never_counts_as_empty_because_that_would_let_everybody_in(
+    resource: Resource,
+) -> None:
+    assert after_refusals(resource) == ("nothing", "status 403: no" + NEVER_EMPTY)
+
+
+def test_a_kind_that_was_absent_and_may_not_be_read_now_is_not_absent_any_more() -> None:
+    assert after_refusals(POLICIES[0], Answer(404))[0] == "nothing"
+    assert after_refusals(SPLITS[0], Answer(404))[0] == "forbidden"
 
 
 def test_a_right_that_is_taken_away_costs_no_object() -> None:

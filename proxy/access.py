@@ -15,7 +15,7 @@ from typing import Protocol
 
 from milliroute.proxy.errors import AccessDenied
 from milliroute.proxy.ipc import AccessDelta
-from milliroute.proxy.matching import Matcher
+from milliroute.proxy.matching import matcher
 from milliroute.proxy.message import RequestHead
 from milliroute.proxy.paths import is_normal
 from milliroute.proxy.state import AuthenticationState, AuthorizationState, GuardState, MatchState, NetworkState
@@ -114,7 +114,7 @@ class Guard:
         named = f"the default policy {state.name}" if state.kind == "default" else f"{state.kind} {state.name}"
         self.title = f"{'audited' if state.is_audit else 'denied'} by {named}"
         self._authorizations = tuple(_Authorization(one) for one in state.authorizations)
-        self._reads_paths = any(match.path_regex for one in state.authorizations for match in one.matches)
+        self._reads_paths = any(_reads_path(match) for one in state.authorizations for match in one.matches)
         self.reads_names = any(of.identities for one in state.authorizations for of in one.required)
 
     def admitting_connection(self, asker: Asker) -> str | None:
@@ -151,11 +151,15 @@ class _Match:
     __slots__ = ("_matcher", "_reads_path")
 
     def __init__(self, state: MatchState) -> None:
-        self._matcher = Matcher(state)
-        self._reads_path = bool(state.path_regex)
+        self._matcher = matcher(state)
+        self._reads_path = _reads_path(state)
 
     def takes(self, head: RequestHead) -> bool:
         return (not self._reads_path or is_normal(head.target)) and self._matcher.takes(head)
+
+
+def _reads_path(match: MatchState) -> bool:
+    return bool(match.path_regex or match.path_exact or match.path_prefix or match.path_full_regex)
 
 
 def _matches_one(matches: tuple[_Match, ...], head: RequestHead) -> bool:

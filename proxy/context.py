@@ -169,7 +169,10 @@ class Context:
         if self._is_ticking:
             self.loop.call_later(TICK_S, self._tick)
             for callback in self._deadlines.due(monotonic()):
-                callback()
+                try:
+                    callback()
+                except Exception as exc:  # of one request; the others, which are out of the wheel, have their turn
+                    self.loop.call_exception_handler({"message": "a deadline failed", "exception": exc})
 
     def park(self, exchange: "Parked", authority: bytes) -> None:
         """Until the agent has answered, or the sweep finds that it took too long."""
@@ -195,7 +198,10 @@ class Context:
 
     def unpark(self, authority: bytes) -> None:
         for exchange in self.parked.pop(authority, ()):
-            exchange.resume_routing()
+            try:
+                exchange.resume_routing()
+            except Exception as exc:  # of one request; nobody else would find the others any more
+                self.loop.call_exception_handler({"message": "a waiting request failed", "exception": exc})
 
     def sweep_parked(self) -> None:
         limit = self.now - self.dialer.timeouts.discovery_s

@@ -105,6 +105,8 @@ class Gate(asyncio.Protocol):
     def refuse(self, error: ProxyError) -> None:
         """No answer: the control service is away, or too many names wait for it."""
         if not self._is_over:
+            if self._authority not in self._context.parked:
+                self._context.ask(self._authority)  # too many wait, so nobody has: what it goes by now must not stay
             self._context.leave(self, self._authority)
             self._role.note_unanswered(self._authority)
             self._go_on_unknown()
@@ -226,7 +228,8 @@ def doors(
     """made: by `contexts`."""
     sidecar, (out, into) = config.sidecar, made
     assert sidecar is not None
-    own_ports = frozenset(sock.getsockname()[1] for sock in listen)
+    # The admin port too: what comes to it by way of the inbound listener would seem to come from this machine.
+    own_ports = frozenset(sock.getsockname()[1] for sock in listen) | {config.admin.port if config.admin else 0}
     outbound = Outbound(out, sidecar, own_ports)
     inbound = Inbound(into, sidecar, own_ports, config.namespace)
     for listener, sock in zip(config.listeners, listen, strict=True):

@@ -1,8 +1,8 @@
 """How many requests may pass: one rate limit of an authority at work, for all clients together and for each. Pure.
 
 In: who asks, and the time. Out: None, or the RateLimited to answer with. Each worker has buckets of its own, with an
-even share of the limit, so that the proxy as a whole never lets more pass; a worker that gets fewer requests than
-others leaves some of its share unused.
+even share of the limit, so that the proxy as a whole lets no more pass (but one at once in each worker, where the burst
+is smaller than their number); a worker that gets fewer requests than others leaves some of its share unused.
 
 The rule not to break: what a request takes it takes at once of all buckets or of none, so that a client above its own
 limit uses up nobody else's.

@@ -18,7 +18,7 @@ SLICE_S = 0.0005
 class Rounds:
     """connections: those of now, whenever that is. queued_bytes: of all of them, at the last round that weighed."""
 
-    __slots__ = ("_connections", "_is_weighing", "_left", "_loop", "_now", "_slice_s", "_sum_bytes",
+    __slots__ = ("_connections", "_is_weighing", "_left", "_loop", "_must_weigh", "_now", "_slice_s", "_sum_bytes",
                  "queued_bytes")  # fmt: skip
 
     def __init__(
@@ -29,16 +29,18 @@ class Rounds:
         self._slice_s = slice_s
         self._left: Iterator[ClientConnection] | None = None  # of a round that is not over
         self._now = 0.0
-        self._is_weighing = False
+        self._is_weighing = self._must_weigh = False
         self._sum_bytes = self.queued_bytes = 0
 
     def begin(self, now: float, *, weighs: bool = False) -> None:
         """A round that is not over takes the place of a new one. now: of all of the round, because what it is held
-        against is as coarse, and the time that the loop takes is nobody's fault."""
+        against is as coarse, and the time that the loop takes is nobody's fault. weighs: this round or the next."""
+        self._must_weigh = self._must_weigh or weighs
         if self._left is not None:
             return
         self._left = iter(list(self._connections))
-        self._now, self._is_weighing, self._sum_bytes = now, weighs, 0
+        self._now, self._is_weighing, self._sum_bytes = now, self._must_weigh, 0
+        self._must_weigh = False
         self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:

@@ -34,7 +34,6 @@ class Options:
     pull_policy: str = "IfNotPresent"
     replicas: int = 2
     watched_namespace: str = ""
-    log_level: str = "info"
     has_crds: bool = True
     has_policy_crds: bool = False
     is_crds_only: bool = False

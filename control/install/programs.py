@@ -114,7 +114,6 @@ def _container(options: Options, program: _Program) -> Object:
         "image": options.image,
         "imagePullPolicy": options.pull_policy,
         "args": program.arguments,
-        "env": [_from_pod("POD_NAME", "metadata.name"), _from_pod("POD_NAMESPACE", "metadata.namespace")],
         "ports": [{"name": port, "containerPort": number} for port, number in program.ports.items()],
         "startupProbe": _probe("/live", periodSeconds=1, failureThreshold=60),
         "readinessProbe": _probe("/ready", periodSeconds=5),
@@ -135,10 +134,6 @@ def _container(options: Options, program: _Program) -> Object:
 
 def _probe(path: str, **more: int) -> Object:
     return {"httpGet": {"path": path, "port": "admin"}, **more}
-
-
-def _from_pod(name: str, path: str) -> Object:
-    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
 def _budget(options: Options, name: str) -> Object:

@@ -36,14 +36,14 @@ def _rules() -> Iterator[Object]:
         yield _rule(group, sorted(names), _READ)
     for group in dict.fromkeys(resource.group for resource in resources.ROUTES):
         own = sorted({f"{resource.plural}/status" for resource in resources.ROUTES if resource.group == group})
-        yield _rule(group, own, ["patch", "update"])
+        yield _rule(group, own, ["patch"])
     yield _rule("", ["events"], ["create", "patch"])
 
 
 def _leader_rules() -> Iterator[Object]:
     """create cannot be limited to a name: the API server does not know it yet when it asks."""
     yield _rule("coordination.k8s.io", ["leases"], ["create"])
-    yield {**_rule("coordination.k8s.io", ["leases"], ["get", "patch", "update"]), "resourceNames": [LEASE]}
+    yield {**_rule("coordination.k8s.io", ["leases"], ["get", "update"]), "resourceNames": [LEASE]}
 
 
 def _rule(group: str, names: list[str], verbs: list[str]) -> Object:

@@ -1,4 +1,4 @@
-"""`python pack.py ROOT ARCHIVE`: a folder becomes an OCI image of one layer, in an archive that engines load.
+"""`python pack.py ROOT ARCHIVE VERSION`: a folder becomes an OCI image of one layer, in an archive that engines load.
 
 OCI image format 1.1: a layout of blobs named by their SHA-256 (index.json -> manifest -> config, layer). Times and
 the order of entries are fixed, so that one folder always gives one image.
@@ -15,7 +15,9 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any
 
-_NAME = "milliroute:latest"
+# What `milliroute install` asks for; containerd knows images by their full names only.
+_NAME = "milliroute"
+_FULL_NAME = f"docker.io/library/{_NAME}"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 # Numbers and not names, so that Kubernetes can see that it is not root (runAsNonRoot).
 _CONFIG = {
@@ -27,7 +29,7 @@ _CONFIG = {
 }
 
 
-def main(root: Path, archive: Path) -> None:
+def main(root: Path, archive: Path, version: str) -> None:
     with tempfile.TemporaryFile(dir=archive.parent) as layer:
         diff_id = _layer(root, layer)
         blobs: dict[str, bytes] = {}
@@ -49,7 +51,10 @@ def main(root: Path, archive: Path) -> None:
             ],
         }
         described = _blob(blobs, manifest["mediaType"], manifest)
-        described["annotations"] = {"org.opencontainers.image.ref.name": _NAME, "io.containerd.image.name": _NAME}
+        described["annotations"] = {
+            "org.opencontainers.image.ref.name": f"{_NAME}:{version}",
+            "io.containerd.image.name": f"{_FULL_NAME}:{version}",
+        }
         index = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [described]}
         with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as made:
             _add(made, "oci-layout", json.dumps({"imageLayoutVersion": "1.0.0"}).encode())
@@ -115,4 +120,4 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

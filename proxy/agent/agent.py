@@ -141,7 +141,9 @@ class Agent:
     def expire(self, now_s: float) -> None:
         for authority in self.catalog.expire(now_s):
             self._drop(authority)
-        if self.config.sidecar is not None:
+        # Not while nobody would answer for it anew: an idle table is better than none, above all for access.
+        is_connected = self._discovery is not None and self._discovery.state == "connected"
+        if self.config.sidecar is not None and is_connected:
             for authority in self.catalog.expire_idle(now_s):
                 self._drop(authority)
 

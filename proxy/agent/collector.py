@@ -192,7 +192,7 @@ def _limit_families(ledger: Ledger) -> Iterator[Metric]:
         "milliroute_rate_limited", "Requests above a rate limit.", labels=("authority", "limit", "scope")
     )
     for key, count in ledger.limited.items():
-        family.add_metric(key, count)
+        family.add_metric((_shown(key.authority), key.limit, key.scope), count)
     yield family
 
 

@@ -7,11 +7,13 @@ split took effect. Pure. The rule: no total ever goes back; a worker's death onl
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from milliroute.proxy.ipc import AccessDelta, LeafDelta, LeftOut, Stats, TcpDelta
+from milliroute.proxy.ipc import INBOUND, AccessDelta, LeafDelta, LeftOut, Stats, TcpDelta
 from milliroute.proxy.metrics import LATENCY_BOUNDS_MS
 from milliroute.proxy.state import AuthorityState
 
 _BUCKETS = len(LATENCY_BOUNDS_MS) + 1
+# Decisions of policies that are counted one by one; of a pod's own ports, which anybody may scan, the rest is one.
+MAX_ACCESS_KEYS = 1024
 
 
 class LeafKey(NamedTuple):
@@ -119,6 +121,9 @@ class Ledger:
             self.errors[error.error] = self.errors.get(error.error, 0) + error.count
         for access in stats.access:
             key_of = _access_key(access)
+            is_more = key_of not in self.access and len(self.access) >= MAX_ACCESS_KEYS
+            if is_more and key_of.authority.startswith(INBOUND):
+                key_of = key_of._replace(authority=f"{INBOUND}other")
             self.access[key_of] = self.access.get(key_of, 0) + access.count
         for limit in stats.limits:
             refused_by = LimitKey(limit.authority, limit.limit, limit.scope)

@@ -1,5 +1,8 @@
 """What an engine does for a container, by util-linux: namespaces of its own, a read-only root, one uid."""
 
+import contextlib
+import os
+import signal
 from pathlib import Path
 
 UID = 2102
@@ -17,10 +20,16 @@ exec chroot "$0" /usr/bin/setpriv --reuid {UID} --regid {UID} --clear-groups --n
 
 def command(root: Path, *words: str) -> list[str]:
     """Runs these words as PID 1 in that root, as UID, without any capability; the network is the machine's."""
-    return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", _ENTER, str(root), *words]
+    return ["unshare", "--mount", "--pid", "--fork", "sh", "-c", _ENTER, str(root), *words]
 
 
 def first_process(unshare_pid: int) -> int:
     """The machine's number of what is PID 1 inside."""
     (child,) = Path(f"/proc/{unshare_pid}/task/{unshare_pid}/children").read_text().split()
     return int(child)
+
+
+def kill(unshare_pid: int) -> None:
+    """What is PID 1 inside, and so all of it; nothing where it has ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
+        os.kill(first_process(unshare_pid), signal.SIGKILL)

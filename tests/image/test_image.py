@@ -25,6 +25,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the image is started in namespaces of its own"),
 ]
 ROOT = Path(FOLDER) / "root"
+STARTED: list[Process] = []
 COMPILERS = ("gcc", "cc", "c++", "g++", "clang", "ld", "as", "make", "pip", "pip3", "apt", "apt-get")
 
 
@@ -32,10 +33,15 @@ COMPILERS = ("gcc", "cc", "c++", "g++", "clang", "ld", "as", "make", "pip", "pip
 def here(tmp_path: Path) -> Iterator[Stand]:
     with stand(tmp_path) as made:
         yield made
+        # Its death would not be that of what it started: who changes its user loses the signal of its parent's death.
+        for process in STARTED:
+            container.kill(process.pid)
+        STARTED.clear()
 
 
 def started(here: Stand, *words: str) -> Process:
-    return here.start(*container.command(ROOT, *words))
+    STARTED.append(here.start(*container.command(ROOT, *words)))
+    return STARTED[-1]
 
 
 def test_proxy_and_control_service_are_ready_as_nobody_on_a_read_only_root(here: Stand) -> None:
@@ -47,7 +53,7 @@ def test_proxy_and_control_service_are_ready_as_nobody_on_a_read_only_root(here:
     destination = control.address("grpc")
     listen = ["--listen", "127.0.0.1:0=reviews", "--admin", "127.0.0.1:0"]
     proxy = started(here, "milliroute", "proxy", "--destination", destination, *listen)
-    for process, admin in ((control, "control-admin"), (proxy, "proxy-admin")):
+    for process, admin in ((control, "control-admin"), (proxy, "admin")):
         eventually(lambda: get(process.port(admin), "/ready")[0] == 200, f"{admin} is ready")  # noqa: B023
     port = proxy.port("proxy")
     answers = Counter(get(port)[1] for _ in range(99))
@@ -63,6 +69,19 @@ def test_nothing_in_it_can_be_written_to(here: Stand) -> None:
     tried = "import os, sys; sys.exit(any(os.access(d, os.W_OK) for d, _, _ in os.walk('/usr')))"
     assert started(here, "python3", "-c", tried).wait() == 0
     assert started(here, "python3", "-c", "open('/tmp/x', 'w')").wait() == 1
+
+
+def test_the_other_programs_of_the_manifests_are_in_it(here: Stand) -> None:
+    rules = subprocess.run(
+        container.command(ROOT, "milliroute", "iptables", "--simulate"), capture_output=True, check=True
+    )
+    assert b"MILLIROUTE_OUTPUT" in rules.stdout
+    cluster = started(here, "milliroute", "control", "--kubernetes", "--kubeconfig", "/nowhere")
+    assert cluster.wait() == 2
+    assert any("/nowhere" in line for line in cluster.lines), cluster.lines  # and not that lightkube is missing
+    webhook = started(here, "milliroute", "webhook", "--tls-cert", "/nowhere", "--tls-key", "/nowhere")
+    assert webhook.wait() == 1
+    assert any("/nowhere" in line for line in webhook.lines), webhook.lines
 
 
 def test_byte_code_is_there_and_is_what_is_run() -> None:

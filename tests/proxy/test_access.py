@@ -200,6 +200,15 @@ def test_a_path_of_8_kib_is_judged_in_linear_time() -> None:
     assert not is_normal(b"/" * 8192)
 
 
+@pytest.mark.parametrize(
+    "match", [MatchState(path_prefix="/a"), MatchState(path_exact="/a"), MatchState(path_full_regex="/a")]
+)
+def test_every_kind_of_path_in_a_match_narrows_it(match: MatchState) -> None:
+    """Also those that no control service sends yet: what is not read must not be taken for no condition."""
+    judge = access(allowing(matches=[match]))
+    assert [lets_in(judge, path=path) for path in ("/a", "/b", "/a/../b")] == [True, False, False]
+
+
 def test_connections_that_are_not_http_are_let_in_without_matches_only() -> None:
     assert access(allowing()).judge(Asker(), None) is None
     assert access(allowing(matches=[MatchState(methods=["*"])])).judge(Asker(), None) is not None

@@ -11,11 +11,11 @@ from random import Random
 from milliroute.proxy.agent import listening
 from milliroute.proxy.agent.agent import Agent
 from milliroute.proxy.agent.destination import Hello
-from milliroute.proxy.agent.discovery import Discovery
+from milliroute.proxy.agent.discovery import Discovery, State
 from milliroute.proxy.agent.keeper import Keeper
 from milliroute.proxy.agent.statedir import StateDir
 from milliroute.proxy.agent.supervisor import Supervisor
-from milliroute.proxy.config import HostPort
+from milliroute.proxy.config import HostPort, Sidecar
 from milliroute.proxy.ipc import Alias, Applied, Down, Forget, Ready, Update, Watch
 from tests.proxy.fakes import CONFIG, FakeControl, FakeNursery, FakeWorker, resolved_message, state_message, until
 from tests.proxy.samples import leaf_delta, stats
@@ -206,6 +206,24 @@ def test_an_unknown_name_is_forgotten_by_the_workers_too() -> None:
         await until(lambda: "gone" in stage.agent.catalog.wanted)
         stage.agent.expire(1e12)
         assert Forget("gone") in await worker.hear()
+
+    play(scenario)
+
+
+def test_a_sidecar_forgets_what_is_idle_only_while_somebody_would_answer_anew() -> None:
+    async def scenario(stage: Stage) -> None:
+        agent = stage.agent
+        agent.config = replace(agent.config, sidecar=Sidecar())
+        await stage.nursery.workers[0].say(Watch("10.96.0.7:80"))
+        await until(lambda: "10.96.0.7:80" in agent.catalog.wanted)
+        stage.control.answer(resolved_message("10.96.0.7:80", "ratings.default"))
+        stage.control.answer(state_message("ratings.default", 1, weights=(1,)))
+        await until(lambda: "ratings.default" in agent.catalog.entries)
+        states: list[tuple[State, bool]] = [("disconnected", True), ("connected", False)]
+        for state, is_kept in states:
+            stage.discovery.state = state
+            agent.expire(1e12)
+            assert ("10.96.0.7:80" in agent.catalog.wanted) is is_kept
 
     play(scenario)
 

@@ -140,6 +140,14 @@ def test_what_rate_limits_refused_is_counted_by_limit_and_scope() -> None:
     assert Scrape(ledger).value("milliroute_rate_limited_total", **labels) == 7
 
 
+def test_what_is_refused_before_a_port_of_the_pod_is_shown_without_the_pods_labels() -> None:
+    ledger = Ledger()
+    delta = LimitDelta("inbound:10.1.0.5:8080?=shop&app=web", "HTTPLocalRateLimitPolicy shop/web", "total", 3)
+    ledger.add(1, Stats([], [], [], limits=[delta]))
+    labels = {"authority": "inbound:10.1.0.5:8080", "limit": delta.limit, "scope": "total"}
+    assert Scrape(ledger).value("milliroute_rate_limited_total", **labels) == 3
+
+
 def test_a_sidecar_tells_the_two_directions_apart_and_says_what_it_stands_beside() -> None:
     ledger, key = Ledger(), "inbound:10.1.0.5:8080"
     ledger.add(1, stats(leaf_delta("web", 9, authority=key, split=""), leaf_delta("reviews-v1", 2)))

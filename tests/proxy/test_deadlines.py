@@ -1,6 +1,8 @@
 """Deadlines: the wheel by itself, and what becomes of a call whose grpc-timeout has passed."""
 
 import asyncio
+from collections.abc import Callable
+from typing import cast
 
 import pytest
 from h2.events import StreamReset
@@ -8,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milliroute.proxy.config import Codec
+from milliroute.proxy.context import Context
 from milliroute.proxy.deadlines import TICK_S, Deadlines
+from milliroute.proxy.dialer import Dialer
+from milliroute.proxy.router import Router
 from tests.proxy.backends import Origin
 from tests.proxy.backends import Visit as H1Visit
 from tests.proxy.h2_backend import (
@@ -102,6 +107,27 @@ class Untouchable(dict[int, set[int]]):
 
 
 # Calls
+
+
+def test_an_error_of_one_deadline_keeps_no_other_of_its_slot_from_being_due() -> None:
+    async def run() -> None:
+        loop, reports, done = asyncio.get_running_loop(), list[object](), set[str]()
+        loop.set_exception_handler(lambda _, report: reports.append(report["exception"]))
+
+        def failing(name: str) -> Callable[[], None]:
+            def fail() -> None:
+                done.add(name)
+                raise RuntimeError(name)
+
+            return fail
+
+        shared = Context(loop, cast(Router, None), cast(Dialer, None), lambda _: None)
+        for name in ("a", "b", "c"):
+            shared.set_deadline(failing(name), 0.0)
+        await until(lambda: done == {"a", "b", "c"})
+        assert len(reports) == 3
+
+    asyncio.run(asyncio.wait_for(run(), 20))
 
 
 @both_codecs

@@ -3,7 +3,7 @@
 import pytest
 from h2.events import StreamEnded
 
-from milliroute.proxy import ipc, original
+from milliroute.proxy import context, ipc, original
 from milliroute.proxy.config import Codec, InboundDefault, Sidecar, Timeouts
 from milliroute.proxy.original import Target
 from milliroute.proxy.sidecar import MAX_INBOUND_PORTS, Inbound
@@ -246,6 +246,21 @@ def denied(app: Origin) -> AuthorityState:
     return AuthorityState(
         state.name, state.namespace, state.backends, state.routes, access=[GuardState("default", "deny")]
     )
+
+
+@on_loop
+async def test_inbound_a_port_that_too_many_others_wait_before_is_asked_for_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else whoever scans the pod would leave it to the default policy for good."""
+    monkeypatch.setattr(context, "MAX_PARKED_NAMES", 0)
+    async with Origin(named("app")) as app, serving(sidecar=Sidecar(), side="inbound") as proxy:
+        going_to(monkeypatch, at(app))
+        client = await proxy.client()
+        assert (await client.get()).status == 200
+        await until(lambda: asked(proxy) == [f"inbound:{at(app)}"])
+        await proxy.update(denied(app), f"inbound:{at(app)}", "k")
+        assert (await client.get()).status == 403
 
 
 @on_loop

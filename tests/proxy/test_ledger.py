@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milliroute.proxy.agent.ledger import LeafKey, Ledger, quantile_ms
-from milliroute.proxy.ipc import ErrorDelta, Stats, TcpDelta
+from milliroute.proxy.agent.ledger import MAX_ACCESS_KEYS, LeafKey, Ledger, quantile_ms
+from milliroute.proxy.ipc import AccessDelta, ErrorDelta, Stats, TcpDelta
 from tests.proxy.samples import KEY, leaf_delta, state, stats
 
 V1 = LeafKey(KEY, "default/reviews", "reviews-v1", "default")
@@ -84,3 +84,12 @@ def test_quantiles_rise_with_q_and_stay_inside_the_bounds(buckets: list[int], a:
     assert low is not None
     assert high is not None
     assert 0 <= low <= high <= 50_000
+
+
+def test_whoever_scans_a_pod_that_lets_nobody_in_makes_its_agent_remember_little() -> None:
+    ledger = Ledger()
+    for port in range(1, 3001):
+        denied = AccessDelta(f"inbound:10.1.0.5:{port}?=shop", "default", "deny", "", "deny", "tcp", 1)
+        ledger.add(1, Stats([], [], [], [denied]))
+    assert len(ledger.access) == MAX_ACCESS_KEYS + 1
+    assert sum(ledger.access.values()) == 3000

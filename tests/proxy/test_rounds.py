@@ -97,3 +97,14 @@ async def test_a_round_that_weighs_knows_what_all_hold() -> None:
     rounds.begin(1.0, weighs=True)
     await until(lambda: rounds._left is None)
     assert rounds.queued_bytes == 0
+
+
+@on_loop
+async def test_a_round_that_is_under_way_when_it_is_time_to_weigh_is_followed_by_one_that_does() -> None:
+    rounds, _ = _of([Guest([], 10), Guest([], 20)], slice_s=0.0)
+    rounds.begin(1.0)
+    rounds.begin(1.0, weighs=True)
+    await until(lambda: rounds._left is None)
+    rounds.begin(1.0)
+    await until(lambda: rounds._left is None)
+    assert rounds.queued_bytes == 30

@@ -25,7 +25,8 @@ class Pace:
     # A kind that was there and is not served any more counts as deleted after this long: an API server that has just
     # begun may not know all of its kinds yet.
     gone_after_s: float = 10.0
-    # A kind that may not be read counts as empty after this long; until then the source is not complete.
+    # A kind that may not be read and is not vital counts as empty after this long; until then the source is not
+    # complete.
     forbidden_after_s: float = 30.0
 
 

@@ -29,8 +29,8 @@ MAX_BARREN_WATCHES = 6
 # Seconds after which a watch was worth having although nothing happened.
 WORTHWHILE_S = 1.0
 
-# Said of a kind that guards and never could be read: counted as empty, it would let everybody in.
-NEVER_EMPTY = "; it keeps clients out, so it never counts as empty: let this service list and watch it"
+# Said of a vital kind that never could be read.
+NEVER_EMPTY = "; without it this service is not complete: let it list and watch it"
 
 Knowledge = Literal["nothing", "absent", "forbidden", "all"]
 
@@ -288,7 +288,7 @@ class Reflector:
         self._due = now + slow_s(self._pace, self._rng)
         if self.known == "absent":
             self.known = "nothing"  # it is there now, and what is in it nobody knows
-        if self.resource.guards and self.known == "nothing":
+        if self.resource.is_vital and self.known == "nothing":
             self.trouble += NEVER_EMPTY
         elif self.known == "nothing" and now - self._refused_since >= self._pace.forbidden_after_s:
             self.known = "forbidden"

@@ -22,7 +22,8 @@ _SMI = SMI_VERSIONS[::-1]
 class Resource:
     """A kind of a group; `versions` from the newest on. `selector`: only objects with these labels are asked for.
 
-    `guards`: it keeps clients out, so that one which may not be read is never as good as an empty one.
+    `is_vital`: not being allowed to read it is never as good as there being none, because proxies would lose their
+    endpoints by it, or let everybody in.
     """
 
     kind: str
@@ -30,7 +31,7 @@ class Resource:
     plural: str
     versions: tuple[str, ...]
     selector: str = ""
-    guards: bool = False
+    is_vital: bool = False
 
     @property
     def name(self) -> str:
@@ -50,8 +51,10 @@ class Resource:
         return f"{self.group_path(version)}{within}/{self.plural}" + (f"/{name}" if name else "")
 
 
-SERVICES = Resource("Service", "", "services", ("v1",))
-SLICES = Resource("EndpointSlice", "discovery.k8s.io", "endpointslices", ("v1", "v1beta1"), SERVICE_NAME_LABEL)
+SERVICES = Resource("Service", "", "services", ("v1",), is_vital=True)
+SLICES = Resource(
+    "EndpointSlice", "discovery.k8s.io", "endpointslices", ("v1", "v1beta1"), SERVICE_NAME_LABEL, is_vital=True
+)
 SPLITS = tuple(Resource("TrafficSplit", group, "trafficsplits", _SMI) for group in SPLIT_GROUPS)
 ROUTES = (
     Resource("HTTPRoute", GATEWAY_GROUP, "httproutes", VERSIONS["HTTPRoute"]),
@@ -60,12 +63,14 @@ ROUTES = (
 )
 
 POLICIES = (
-    Resource("Server", _LINKERD, "servers", ("v1beta3", "v1beta2", "v1beta1"), guards=True),
-    Resource("AuthorizationPolicy", _LINKERD, "authorizationpolicies", ("v1alpha1",), guards=True),
-    Resource("NetworkAuthentication", _LINKERD, "networkauthentications", ("v1alpha1",), guards=True),
-    Resource("MeshTLSAuthentication", _LINKERD, "meshtlsauthentications", ("v1alpha1",), guards=True),
-    Resource("HTTPLocalRateLimitPolicy", _LINKERD, "httplocalratelimitpolicies", ("v1alpha1",), guards=True),
-    Resource("TrafficTarget", "access.smi-spec.io", "traffictargets", ("v1alpha3", "v1alpha2", "v1alpha1"), guards=True),
+    Resource("Server", _LINKERD, "servers", ("v1beta3", "v1beta2", "v1beta1"), is_vital=True),
+    Resource("AuthorizationPolicy", _LINKERD, "authorizationpolicies", ("v1alpha1",), is_vital=True),
+    Resource("NetworkAuthentication", _LINKERD, "networkauthentications", ("v1alpha1",), is_vital=True),
+    Resource("MeshTLSAuthentication", _LINKERD, "meshtlsauthentications", ("v1alpha1",), is_vital=True),
+    Resource("HTTPLocalRateLimitPolicy", _LINKERD, "httplocalratelimitpolicies", ("v1alpha1",), is_vital=True),
+    Resource(
+        "TrafficTarget", "access.smi-spec.io", "traffictargets", ("v1alpha3", "v1alpha2", "v1alpha1"), is_vital=True
+    ),
 )
 
 # In this order: of two splits of one name, under the right and the misspelt group, the right one counts.

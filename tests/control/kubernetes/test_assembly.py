@@ -42,7 +42,7 @@ def test_while_a_policy_may_not_be_read_the_source_is_partial_and_no_proxy_loses
     assert state(servers, services) == [("nothing", "broken"), ("newest", "ok")]
     assert not is_known([servers, services])
     assert assemble([servers, services]).is_partial
-    assert "never counts as empty" in assemble([servers, services]).sources[0].errors[0]
+    assert "is not complete" in assemble([servers, services]).sources[0].errors[0]
 
 
 def test_an_outage_and_a_broken_object_are_told_and_take_nothing_away() -> None:

@@ -290,13 +290,13 @@ def test_a_version_that_is_served_no_more_gives_way_to_another_without_a_loss() 
 
 
 def test_a_kind_that_may_not_be_read_is_unknown_first_and_given_up_later() -> None:
-    driver = Driver(found=reflector(SERVICES))
+    driver = Driver(found=reflector(SPLITS[0]))
     driver.step()
-    driver.reflector.answered(refusal(403, "services is forbidden"), driver.now)
-    assert (driver.reflector.known, driver.reflector.trouble) == ("nothing", "status 403: services is forbidden")
+    driver.reflector.answered(refusal(403, "splits are forbidden"), driver.now)
+    assert (driver.reflector.known, driver.reflector.trouble) == ("nothing", "status 403: splits are forbidden")
     while driver.reflector.known == "nothing":
         driver.step()
-        driver.reflector.answered(refusal(403, "services is forbidden"), driver.now)
+        driver.reflector.answered(refusal(403, "splits are forbidden"), driver.now)
     assert driver.reflector.known == "forbidden"
 
 
@@ -313,8 +313,8 @@ def after_refusals(resource: Resource, *before: Answer) -> tuple[str, str]:
     return driver.reflector.known, driver.reflector.trouble
 
 
-@pytest.mark.parametrize("resource", POLICIES, ids=lambda resource: resource.name)
-def test_a_policy_that_may_not_be_read_never_counts_as_empty_because_that_would_let_everybody_in(
+@pytest.mark.parametrize("resource", [SERVICES, SLICES, *POLICIES], ids=lambda resource: resource.name)
+def test_endpoints_and_policies_that_may_not_be_read_never_count_as_empty(
     resource: Resource,
 ) -> None:
     assert after_refusals(resource) == ("nothing", "status 403: no" + NEVER_EMPTY)

@@ -30,7 +30,8 @@ class Accepted(NamedTuple):
 
     def meaning(self) -> tuple[object, ...]:
         head = self.head
-        slots = tuple((name, getattr(head, name)) for name in type(head).__slots__ if name != "wire")
+        # bare is not a codec's: filters set it.
+        slots = tuple((name, getattr(head, name)) for name in type(head).__slots__ if name not in ("wire", "bare"))
         return head.wire.split(b"\r\n")[0], head.fields(), slots, self.end
 
 

@@ -22,7 +22,6 @@ class Settings:
     version: str = VERSION
     pull_policy: str = "IfNotPresent"
     destination: str = DEFAULT_DESTINATION
-    destination_ca: str = ""
     outbound_port: int = 4140
     inbound_port: int = 4143
     admin_port: int = 4191

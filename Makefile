@@ -3,15 +3,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install run test lint types check bench fuzz chaos soak netns image image-test proto clean
+.PHONY: install run test long lint types check bench fuzz chaos soak netns image image-test proto clean
 
 install: $(VENV)/.installed
 
 run: install
 	$(BIN)/milliroute demo
 
+# Side by side, one a core: half of the time is waiting for processes to start.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 test: $(VENV)/.dev lint types
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# docs/testing.md. Every case, where `make test` tries a part.
+long: $(VENV)/.dev
+	MILLIROUTE_LONG=1 $(PYTEST)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,13 +1,11 @@
-"""Scenarios as tests: a few of each kind in every run, and shorter; all of them, in full, with MILLIROUTE_CHAOS=1."""
-
-import os
+"""Scenarios as tests: a few of each kind in every run, and shorter; all of them, in full, by `make long`."""
 
 import pytest
 
 from tests.chaos.catalog import SCENARIOS
 from tests.chaos.scenario import Scenario, play
+from tests.sizes import IS_LONG
 
-IS_LONG = bool(os.environ.get("MILLIROUTE_CHAOS"))
 SHORT_SHARE = 0.4
 
 

@@ -7,9 +7,10 @@ import pytest
 from tests.fuzz.catalog import TARGETS
 from tests.fuzz.running import FOUND, hunt, run
 from tests.fuzz.target import Target
+from tests.sizes import cases
 
 _SEED = 20240229
-_CASES = 300
+_CASES = cases(300)
 KEPT = sorted(FOUND.rglob("*.bin"))
 
 

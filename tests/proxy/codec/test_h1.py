@@ -11,8 +11,9 @@ from tests.proxy.codec import promises
 from tests.proxy.codec.bodies import well_formed
 from tests.proxy.codec.feeding import Accepted, Refused, meaning, read_body, read_request, read_response
 from tests.proxy.codec.heads import HOP_FIELDS, LENGTHS, METHODS, PLAIN_FIELDS, SPECIAL, TARGETS
+from tests.sizes import cases
 
-many = settings(derandomize=True, deadline=None, max_examples=800)
+many = settings(derandomize=True, deadline=None, max_examples=cases(800))
 on_both_codecs = pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
 
 # Bytes near to a message find more than random ones.

@@ -15,7 +15,7 @@ PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 test: $(VENV)/.dev lint types
 	$(PYTEST)
 
-# docs/testing.md. Every case, where `make test` tries a part.
+# Every case, where `make test` tries a part (tests/sizes.py).
 long: $(VENV)/.dev
 	MILLIROUTE_LONG=1 $(PYTEST)
 
@@ -75,7 +75,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[dev]'
 	touch $@
 
 clean:

@@ -9,6 +9,7 @@ from milliroute.proxy.codec.hpack import Decoder, Encoder, Field
 from milliroute.proxy.codec.hpack_wire import MAX_CONTINUATION_BYTES
 from milliroute.proxy.errors import HpackError
 from tests.proxy.codec.blocks import bent_block, block
+from tests.sizes import cases
 
 Pairs = list[tuple[bytes, bytes, bool]]
 
@@ -41,7 +42,7 @@ def triples(fields: list[Field]) -> Pairs:
 def test_both_decode_a_block_to_the_same_fields_or_both_refuse_it(seed: int) -> None:
     rng = random.Random(seed)
     mine, other, accepted, refused = Decoder(**_UNLIMITED), hpack.Decoder(1 << 20), 0, 0
-    for _ in range(6000):
+    for _ in range(cases(6000)):
         data = bent_block(rng)
         a, b = ours(mine, data), theirs(other, data)
         if isinstance(a, str):
@@ -50,8 +51,8 @@ def test_both_decode_a_block_to_the_same_fields_or_both_refuse_it(seed: int) -> 
         else:
             assert a == b, data
             accepted += 1
-    assert accepted > 2000
-    assert refused > 1000
+    assert accepted > cases(2000)
+    assert refused > cases(1000)
 
 
 @pytest.mark.slow
@@ -61,7 +62,7 @@ def test_a_chain_of_translations_ends_in_the_same_fields_with_never_indexed_ones
     first = Decoder(**_UNLIMITED)
     hops = [(Encoder(), Decoder(**_UNLIMITED)) for _ in range(2)]
     last, stranger = Encoder(), hpack.Decoder(1 << 20)
-    for _ in range(2000):
+    for _ in range(cases(2000)):
         if rng.random() < 0.05:
             # What the decoder behind allows, and is told by the block itself.
             rng.choice([hop[0] for hop in hops] + [last]).set_peer_limit(rng.choice((0, 100, 1000, 4096, 9000)))

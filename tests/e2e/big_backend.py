@@ -1,6 +1,8 @@
 """`python -m tests.e2e.big_backend NAME ...`: as tests.e2e.backend, but /big is answered with 4 MiB."""
 
+import asyncio
 import resource
+import socket
 import sys
 
 import uvloop
@@ -12,7 +14,16 @@ MIB = 1024 * 1024
 _BIG = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (4 * MIB) + bytes(4 * MIB)
 
 
+# Of each connection, in the kernel. Else it would take some MiB for each slow reader, and all of this machine would be
+# out of memory for TCP: here it is that of both ends.
+_SEND_BUFFER = 128 * 1024
+
+
 class BigBackend(Backend):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+
     def data_received(self, data: bytes) -> None:
         if data.startswith(b"GET /big "):
             self._transport.write(_BIG)

@@ -14,7 +14,11 @@ from tests.e2e.slowness import children, proxy_of
 from tests.e2e.stand import eventually, get, is_ready, stand, write_split
 
 # Of the worker: a connection each, one to a backend for two of three, and what it needs for itself.
-NEEDED_DESCRIPTORS = 8192
+NEEDED_DESCRIPTORS = 2048
+# Slow clients. 2,000 of each kind are for `python -m tests.chaos.slow_clients`: they take a machine of their own.
+MANY = 600
+# Of the worker then: 27 MiB without them, and 13 MiB for 200 slow readers.
+MOST_MIB = 64
 REVIEWS = {"host": "reviews"}
 
 
@@ -22,7 +26,7 @@ def _has_room() -> bool:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     has_room = hard >= NEEDED_DESCRIPTORS or hard == resource.RLIM_INFINITY
     if not has_room:
-        warnings.warn(f"2,000 slow clients not tried: RLIMIT_NOFILE is {hard}", stacklevel=1)
+        warnings.warn(f"{MANY} slow clients not tried: RLIMIT_NOFILE is {hard}", stacklevel=1)
     return has_room
 
 
@@ -34,17 +38,17 @@ def check(outcome: slowness.Outcome, least: int) -> None:
 
 
 def test_slow_clients_are_cut_off_and_no_ordinary_request_fails(tmp_path: Path) -> None:
-    check(slowness.measure(tmp_path, 60, seconds=4), least=10)
+    check(slowness.measure(tmp_path, 60, seconds=3), least=10)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not _has_room(), reason="the hard limit of descriptors is too low for 2,000 connections")
-def test_two_thousand_slow_clients_fail_no_ordinary_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    outcome = slowness.measure(tmp_path, 2000, seconds=8)
-    check(outcome, least=300)
-    assert outcome.memory_mib < 300
+@pytest.mark.skipif(not _has_room(), reason=f"the hard limit of descriptors is too low for {MANY} connections")
+def test_many_slow_clients_fail_no_ordinary_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = slowness.measure(tmp_path, MANY, seconds=4)
+    check(outcome, least=100)
+    assert outcome.memory_mib < MOST_MIB
     with capsys.disabled():
-        print(f"\n2,000 slow clients: p99 x {outcome.p99_ratio():.2f}, {outcome.slow}, {outcome.memory_mib:.0f} MiB")
+        print(f"\n{MANY} slow clients: p99 x {outcome.p99_ratio():.2f}, {outcome.slow}, {outcome.memory_mib:.0f} MiB")
 
 
 def _connect(stack: ExitStack, port: int, count: int) -> list[socket.socket]:

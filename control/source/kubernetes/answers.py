@@ -12,12 +12,15 @@ import msgspec
 from milliroute.control.gateway import ParentRef
 from milliroute.control.manifest import objects as manifests
 from milliroute.control.manifest.fields import Report
+from milliroute.control.manifest.nodes import Scalar
 from milliroute.control.model import KubeObject
 from milliroute.control.source.kubernetes import statuses, tree
 from milliroute.control.source.kubernetes.resources import ROUTES, Resource
 
 # Namespace, name.
 Key = tuple[str, str]
+
+_NOWHERE = Scalar("", 0, 0)
 
 
 class BadAnswerError(Exception):
@@ -109,7 +112,7 @@ def entry_of(body: bytes, resource: Resource, version: str) -> Entry:
 def _decoded(data: bytes) -> dict[str, object]:
     try:
         found = tree.decoded(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except msgspec.DecodeError:
         raise BadAnswerError("not JSON") from None
     if not isinstance(found, dict):
         raise BadAnswerError("no JSON object")
@@ -119,14 +122,19 @@ def _decoded(data: bytes) -> dict[str, object]:
 def _entry(item: object, resource: Resource, version: str) -> Entry:
     metadata = tree.mapping(tree.mapping(item).get("metadata"))
     name, namespace = tree.text(metadata.get("name")), tree.text(metadata.get("namespace"))
-    if not name:
+    if not name or not f"{namespace}{name}".isprintable():  # they stand in messages of one line
         raise BadAnswerError("an object without a name")
     # Items of a list do not say what they are, where the kind is built in.
     whole = {**tree.mapping(item), "kind": resource.kind, "apiVersion": resource.api_version(version)}
     report = Report(f"{resource.kind} {namespace}/{name}")
-    values = list(manifests.objects([tree.node(whole)], report))
-    generation = metadata.get("generation")
     is_route = resource in ROUTES
+    try:
+        values = list(manifests.objects([tree.node(whole)], report))
+        status = statuses.ours(whole) if is_route and tree.node(whole.get("status")) else ""
+    except tree.TooDeepError:
+        report.add(_NOWHERE, "nested too deeply", "more", f"at most {tree.MAX_DEPTH} levels")
+        values, status = [], ""
+    generation = metadata.get("generation")
     return Entry(
         key=(namespace, name),
         revision=tree.text(metadata.get("resourceVersion")),
@@ -134,6 +142,6 @@ def _entry(item: object, resource: Resource, version: str) -> Entry:
         generation=generation if isinstance(generation, int) else 0,
         value=values[0] if values else None,
         errors=tuple(report.errors),
-        status=statuses.ours(whole) if is_route else "",
+        status=status,
         parents=statuses.parents_of(whole) if is_route and report.errors else (),
     )

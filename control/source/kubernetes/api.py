@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 
 import httpx2 as httpx
-import msgspec
 import yaml
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams, user_auth
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
@@ -20,6 +19,7 @@ from lightkube.core.exceptions import ConfigError
 
 from milliroute.control import errors
 from milliroute.control.config import VERSION, ClusterAccess
+from milliroute.control.source.kubernetes import tree
 from milliroute.control.source.kubernetes.reflector import Answer
 
 # Seconds to connect. Answers have their own patience.
@@ -73,7 +73,7 @@ class Api:
         patience_s: float = 10.0,
     ) -> Answer:
         """`body` as JSON of the content type `kind`. Raises NoAnswerError."""
-        content = None if body is None else msgspec.json.encode(body)
+        content = None if body is None else tree.encoded(body)
         headers = {} if content is None else {"content-type": kind}
         with self._mapped():
             response = await self._client.request(

@@ -132,4 +132,5 @@ def _record(lease: Mapping[str, object], seen_at: float) -> _Record:
 
 
 def _number(value: object, default: int) -> int:
-    return value if isinstance(value, int) else default
+    """An int32 that is not negative, as the API's definition has both."""
+    return value if isinstance(value, int) and 0 <= value < 1 << 31 else default

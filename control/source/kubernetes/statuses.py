@@ -7,8 +7,6 @@ field by field, `observedGeneration` on each condition, times only of changes, e
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
-
 from milliroute.control.gateway import ParentRef
 from milliroute.control.routestatus import ParentStatus
 from milliroute.control.source.kubernetes import tree
@@ -81,7 +79,7 @@ def said(entries: Sequence[Mapping[str, object]]) -> str:
     if not entries:
         return ""
     timeless = [entry | {"conditions": [_timeless(c) for c in _conditions(entry)]} for entry in map(dict, entries)]
-    return msgspec.json.encode(timeless, order="sorted").decode()
+    return tree.encoded(timeless).decode()
 
 
 def merged(route: Mapping[str, object], entries: Sequence[Json], now: str) -> list[Json] | None:

@@ -23,7 +23,7 @@ from tests.kube.standin import Standin
 T = TypeVar("T")
 
 # Seconds until a test that waits gives up; what it waits for takes some milliseconds.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 GROUP = "split.smi-spec.io"
 
 

@@ -117,3 +117,12 @@ def test_never_do_two_lead(turns: list[tuple[str, float, bool]]) -> None:
         if written is not None and not loses_answer:
             candidate.wrote(written, now)
         assert sum(one.leads(now) for one in candidates.values()) <= 1
+
+
+def test_a_duration_that_is_none_counts_as_the_usual_one() -> None:
+    for said in (10**400, -1, 1 << 31, "15", None):
+        candidate = Election("a", "lease", "ns")
+        lease: Json = {"metadata": {}, "spec": {"holderIdentity": "b", "leaseDurationSeconds": said}}
+        candidate.seen(lease, 100.0)
+        assert candidate.wanted(100.0 + DURATION_S - 0.1, 0.0) is None
+        assert candidate.wanted(100.0 + DURATION_S, 0.0) is not None

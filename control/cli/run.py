@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +79,10 @@ async def _child(*argv: str) -> int:
     lifeline, ours = os.pipe()
     try:
         environment = {**os.environ, "MILLIROUTE_LIFELINE_FD": str(lifeline)}
-        child = await asyncio.create_subprocess_exec(*argv, process_group=0, pass_fds=[lifeline], env=environment)
-        with _signals_to(child):
+        # Before there is a child: a signal in between would end us and leave it to its lifeline.
+        with _signals() as adopt:
+            child = await asyncio.create_subprocess_exec(*argv, process_group=0, pass_fds=[lifeline], env=environment)
+            adopt(child)
             code = await child.wait()
     finally:
         os.close(lifeline)
@@ -90,27 +92,37 @@ async def _child(*argv: str) -> int:
 
 
 @contextlib.contextmanager
-def _signals_to(child: asyncio.subprocess.Process) -> Iterator[None]:
+def _signals() -> Iterator[Callable[[asyncio.subprocess.Process], None]]:
+    """Ours go to the child that is adopted by what this yields; an end that comes before it waits for it."""
     loop = asyncio.get_running_loop()
+    children: list[asyncio.subprocess.Process] = []
     seen: list[int] = []
     had_terminal = _has_terminal()
 
+    def send(number: int) -> None:
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                child.send_signal(number)
+
     def forward(number: int) -> None:
         if number == signal.SIGHUP and not (had_terminal and not _has_terminal()):
-            with contextlib.suppress(ProcessLookupError):
-                child.send_signal(signal.SIGHUP)
+            send(signal.SIGHUP)
             return
         seen.append(number)
         if len(seen) == 1:
             log.info("draining; a second signal stops at once")
-        with contextlib.suppress(ProcessLookupError):
-            # The proxy itself ends at once at its second one; killed, it would leave its workers draining.
-            child.send_signal(signal.SIGTERM)
+        # The proxy itself ends at once at its second one; killed, it would leave its workers draining.
+        send(signal.SIGTERM)
+
+    def adopt(child: asyncio.subprocess.Process) -> None:
+        children.append(child)
+        if seen:
+            send(signal.SIGTERM)
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, forward, number)
     try:
-        yield
+        yield adopt
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)

@@ -197,7 +197,17 @@ def _given(argv: Sequence[str], environ: Mapping[str, str]) -> dict[str, list[st
         if following is None:
             raise ConfigError(f"{name}: saw nothing after it, wanted {flags[name].meta}")
         seen.setdefault(flags[name].name, []).append(following)
-    return {flag.name: _values(flag, seen.get(flag.name), environ) for flag in FLAGS}
+    given = {flag.name: _values(flag, seen.get(flag.name), environ) for flag in FLAGS}
+    for name, texts in given.items():
+        _check_texts(name, texts)
+    return given
+
+
+def _check_texts(name: str, texts: Sequence[str]) -> None:
+    """Bytes of argv and environment that are not UTF-8 come as surrogates, which no message to a worker can hold."""
+    for text in texts:
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            raise ConfigError(f"--{name}: saw {text!r}, wanted UTF-8")
 
 
 def _explicit(argv: Sequence[str], environ: Mapping[str, str]) -> set[str]:

@@ -89,6 +89,7 @@ def test_listeners_may_be_given_again() -> None:
         (["--destination", "host:0"], "--destination: saw 'host:0', wanted a port from 1 to 65535"),
         (["--admin", "x"], "--admin: saw 'x', wanted HOST:PORT with a port from 0 to 65535"),
         (["--log-level", "loud"], "--log-level: saw 'loud', wanted one of debug, info, warning, error"),
+        (["--namespace", "a\udcf2"], r"--namespace: saw 'a\udcf2', wanted UTF-8"),
         (["--bogus"], "saw '--bogus', wanted a flag"),
         (["--work", "2"], "saw '--work', wanted a flag"),
     ],

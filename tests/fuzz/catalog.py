@@ -1,7 +1,7 @@
 """All targets by name."""
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets import h1, h2, mesh, protocols, texts, wire
+from tests.fuzz.targets import cluster, gateway, h1, h2, mesh, protocols, sidecar, texts, wire
 
-_MODULES = (h1, h2, wire, texts, mesh, protocols)
+_MODULES = (h1, h2, wire, texts, gateway, mesh, protocols, cluster, sidecar)
 TARGETS: dict[str, Target] = {target.name: target for module in _MODULES for target in module.TARGETS}

@@ -12,9 +12,11 @@ from milliroute.proxy import detection, ipc, paths, rpc, sticky
 from milliroute.proxy.codec import huffman
 from milliroute.proxy.codec.h1 import FAST
 from milliroute.proxy.codec.hpack_static import Field
+from milliroute.proxy.codec.rules import is_about_clients
 from milliroute.proxy.config import Forwarding
 from milliroute.proxy.errors import HpackError, LoopDetected
-from milliroute.proxy.forwarding import Forwarder, is_about_clients
+from milliroute.proxy.forwarding import Forwarder
+from milliroute.proxy.forwarding_h1 import Introduction
 from milliroute.proxy.identity import IdentityError, identities
 from milliroute.proxy.message import RequestHead
 from tests.fuzz.target import Target, check_said
@@ -159,7 +161,7 @@ def _forwarded(data: bytes) -> None:
         head = read.head
         assert isinstance(head, RequestHead)
         try:
-            forwarder.rewrite(head, _CLIENT, is_https=False)
+            Introduction(forwarder, _CLIENT, is_https=False).rewrite(head)
         except LoopDetected:
             continue
         fields = _read_again(head.wire)

@@ -34,7 +34,7 @@ def served(scenario: Callable[[Address], Awaitable[bytes]]) -> bytes:
         server = AdminServer(PAGES)
         address = await server.start(Address("127.0.0.1", 0))
         try:
-            return await asyncio.wait_for(scenario(address), 10)
+            return await asyncio.wait_for(scenario(address), 60)
         finally:
             await server.close()
 

@@ -15,7 +15,7 @@ from milliroute.control.source.files import FileSource, backend_objects
 from .building import SPLIT
 
 # Seconds until a test that waits for a change gives up; a change takes 0.02.
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 def weight(objects: Objects) -> str:

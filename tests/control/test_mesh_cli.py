@@ -170,9 +170,9 @@ def test_the_webhook_serves_until_it_is_told_to_end(tmp_path: Path) -> None:
         assert process.stderr is not None
         port, admin = re.findall(r"127\.0\.0\.1:(\d+)", process.stderr.readline())
         context = ssl.create_default_context(cafile=str(authority.ca))
-        with urlopen(f"https://localhost:{port}/ready", context=context, timeout=20) as answer:
+        with urlopen(f"https://localhost:{port}/ready", context=context, timeout=60) as answer:
             assert answer.read() == b"ok\n"
-        with urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=20) as answer:
+        with urlopen(f"http://127.0.0.1:{admin}/metrics", timeout=60) as answer:
             assert b"milliroute_webhook_reviews_total" in answer.read()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0

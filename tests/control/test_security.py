@@ -75,7 +75,7 @@ def run(security: StreamSecurity, scenario: Scenario) -> None:
             return found
 
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await scenario(connect, answers)
         finally:
             for task in tasks:

@@ -54,7 +54,7 @@ def run(scenario: Callable[[FakeSource, Listening], Awaitable[None]], config: Co
         try:
             await control.start(listening.__setitem__)
             following = asyncio.create_task(control.follow())
-            await asyncio.wait_for(scenario(source, listening), 10)
+            await asyncio.wait_for(scenario(source, listening), 60)
             following.cancel()
         finally:
             await control.stop()

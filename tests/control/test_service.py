@@ -26,7 +26,7 @@ def run(state: State, scenario: Callable[[Running, aio.Channel], Awaitable[None]
 
     async def main() -> None:
         async with running.channel() as channel:
-            await asyncio.wait_for(scenario(running, channel), 10)
+            await asyncio.wait_for(scenario(running, channel), 60)
 
     asyncio.run(main())
     return running

@@ -22,7 +22,7 @@ async def _call_on_and_on(
     unary = channel.unary_unary("/test.Echo/Unary")
     while not ended.is_set():
         message, sent_ns = b"%d %d" % (number, len(records)), time_ns()
-        call = unary(message, timeout=20)
+        call = unary(message, timeout=60)
         try:
             answer = await call
         except aio.AioRpcError as exc:

@@ -1,8 +1,9 @@
 """`python -m tests.e2e.h2_restarting NAME ...`: unary gRPC backends by the h2 library that restart in turn, for ever.
 
-Every 0.2 s the next of them stops to listen, sends GOAWAY with a last id in the middle of what is in flight on each
-connection, answers what is at or below it, closes, and listens again. What is above it was never looked at. At the end
-of its standard input it says `restarts N refused N twice N`: streams left to the client, and messages answered twice.
+Every 0.2 s, and not before some calls were answered, the next of them stops to listen, sends GOAWAY with a last id in
+the middle of what is in flight on each connection, answers what is at or below it, closes, and listens again. What is
+above it was never looked at. At the end of its standard input it says `restarts N refused N twice N`: streams left to
+the client, and messages answered twice.
 """
 
 import asyncio
@@ -17,6 +18,9 @@ from h2.events import DataReceived, RequestReceived, StreamEnded, StreamReset
 from hyperframe.frame import GoAwayFrame
 
 PERIOD_S = 0.2
+# Twice the calls that are under way at once: on a slow machine one of them could meet both servers down, one after the
+# other, and nobody could save it.
+CALLS_BETWEEN = 200
 # How long an answer takes, so that there is something in flight to refuse; and a server that is down.
 WORK_S = 0.01
 DOWN_S = 0.05
@@ -28,6 +32,7 @@ class Leaf:
         self.port = 0
         self.connections: set[Connection] = set()
         self.answered: Counter[bytes] = Counter()
+        self.answers = 0
         self.refused = 0
         self._server: asyncio.Server | None = None
 
@@ -101,6 +106,7 @@ class Connection(asyncio.Protocol):
         if message is None:
             return
         self._leaf.answered[message] += 1
+        self._leaf.answers += 1
         self._h2.send_headers(stream_id, [(":status", "200"), ("content-type", "application/grpc")])
         self._h2.send_data(stream_id, message)
         self._h2.send_headers(stream_id, [("grpc-status", "0"), ("leaf", self._leaf.name)], end_stream=True)
@@ -127,7 +133,11 @@ async def main(names: list[str]) -> None:
     parent_is_gone = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin, parent_is_gone.set)
     while not parent_is_gone.is_set():
+        before = sum(leaf.answers for leaf in leaves)
         await asyncio.sleep(PERIOD_S)
+        # The end may come from two sides, so no event that one of them sets.
+        while sum(leaf.answers for leaf in leaves) < before + CALLS_BETWEEN and not parent_is_gone.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         await leaves[restarts % len(leaves)].restart()
         restarts += 1
     twice = sum(count > 1 for count in sum((leaf.answered for leaf in leaves), Counter()).values())

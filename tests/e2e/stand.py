@@ -22,7 +22,7 @@ from typing import TypeVar
 
 MILLIROUTE = str(Path(sys.executable).parent / "milliroute")
 # Generous, because CI machines stall; nothing is measured against it.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 _LISTENING = re.compile(r"milliroute: listening (\S+) (\S+)")
 
 T = TypeVar("T")

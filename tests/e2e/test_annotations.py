@@ -78,7 +78,7 @@ def test_a_ramp_moves_traffic_along_a_line(tmp_path: Path) -> None:
             start_s = eventually(lambda: _ramp_start_s(run), "the ramp")
             eventually(lambda: time.time() > start_s + RAMP_S + 0.2, "the end of the ramp")
         records = traffic.read(load.file)
-        assert len(records) > 500
+        assert len(records) > 100
         assert _astray(records, start_s) <= 2.5
         assert {record.body for record in records[-20:]} == {"reviews-v2"}
 

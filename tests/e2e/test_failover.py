@@ -59,7 +59,7 @@ def test_second_leaf_takes_over_when_the_first_is_sick_and_gives_back(tmp_path: 
         )  # fmt: skip
         admin = run.port("admin")
         eventually(lambda: is_ready(admin), "readiness")
-        with closing(HTTPConnection("127.0.0.1", run.port("proxy"), timeout=20)) as client:
+        with closing(HTTPConnection("127.0.0.1", run.port("proxy"), timeout=60)) as client:
             assert _taken(client, 20) == {first}
             get(ports[0], "/be/sick")
             eventually(lambda: _taken(client) == {second}, "the second leaf")

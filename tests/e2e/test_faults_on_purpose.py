@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def _running(folder: Path, fault: str, *more: str, kind: str = "backend") -> Ite
         )  # fmt: skip
         admin = proxy.port("admin")
         eventually(lambda: is_ready(admin), "readiness")
-        with closing(HTTPConnection("127.0.0.1", proxy.port("proxy"), timeout=20)) as client:
+        with closing(HTTPConnection("127.0.0.1", proxy.port("proxy"), timeout=60)) as client:
             yield proxy, client
 
 
@@ -71,12 +72,13 @@ def test_only_requests_that_match_path_header_and_leaf_are_refused(tmp_path: Pat
 def test_a_slow_response_is_whole_and_others_are_as_fast_as_ever(tmp_path: Path, codec: str) -> None:
     fault = "bandwidth=8Mi; header=x-test:yes"
     with _running(tmp_path, fault, "--codec", codec, kind="big_backend") as (_, client):
-        times = {}
-        for test in ("yes", "no"):
+        times = {"yes": inf, "no": inf}
+        # The best of some: a machine that is busy elsewhere for half a second is no slow response.
+        for test in ("yes", "no", "no", "no"):
             started_s = time.monotonic()
             status, body = _ask(client, "/big", x_test=test)
             assert (status, len(body)) == (200, 4 * MIB)
-            times[test] = time.monotonic() - started_s
+            times[test] = min(times[test], time.monotonic() - started_s)
         # Never early: a piece is sent when its time has passed.
         assert times["yes"] >= 0.49
         assert times["no"] < times["yes"]
@@ -88,9 +90,10 @@ def test_headers_of_a_request_count_only_where_the_proxy_was_started_for_it(tmp_
     with _running(tmp_path, "", *more) as (proxy, client):
         status, _ = _ask(client, x_milliroute_fault_abort="503")
         assert status == (503 if is_enabled else 200)
+        delay_s = 0.3 if is_enabled else 30.0
         started_s = time.monotonic()
-        assert _ask(client, x_milliroute_fault_delay_ms="300")[0] == 200
-        assert (time.monotonic() - started_s >= 0.3) is is_enabled
+        assert _ask(client, x_milliroute_fault_delay_ms=f"{delay_s * 1000:.0f}")[0] == 200
+        assert (time.monotonic() - started_s >= delay_s) is is_enabled
         assert _ask(client)[0] == 200
         if is_enabled:
             assert _ask(client, x_milliroute_fault_abort="teapot")[0] == 400

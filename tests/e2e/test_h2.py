@@ -42,7 +42,7 @@ def test_1000_calls_over_one_connection_split_exactly(tmp_path: Path, codec: str
     with stand(tmp_path) as here, _grpc(here, codec) as (channel, run):
         unary, leaves = channel.unary_unary("/test.Echo/Unary"), []
         for number in range(1000):
-            answer, call = unary.with_call(b"%d" % number, timeout=20)
+            answer, call = unary.with_call(b"%d" % number, timeout=60)
             assert answer == b"%d" % number
             leaves.append(dict(call.trailing_metadata())["leaf"])
         assert Counter(leaves) == {"reviews-v1": 900, "reviews-v2": 100}
@@ -52,11 +52,11 @@ def test_1000_calls_over_one_connection_split_exactly(tmp_path: Path, codec: str
 
 def test_all_four_kinds_of_call_pass(tmp_path: Path, codec: str) -> None:
     with stand(tmp_path) as here, _grpc(here, codec) as (channel, _):
-        parts = list(channel.unary_stream("/test.Echo/ServerStream")(b"1000", timeout=20))
+        parts = list(channel.unary_stream("/test.Echo/ServerStream")(b"1000", timeout=60))
         assert parts == [b"%d" % number for number in range(1000)]
-        total = channel.stream_unary("/test.Echo/ClientStream")(iter([b"x" * 1000] * 1000), timeout=20)
+        total = channel.stream_unary("/test.Echo/ClientStream")(iter([b"x" * 1000] * 1000), timeout=60)
         assert total == b"1000000"
-        echoed = list(channel.stream_stream("/test.Echo/Bidi")(iter([b"y" * 10] * 500), timeout=20))
+        echoed = list(channel.stream_stream("/test.Echo/Bidi")(iter([b"y" * 10] * 500), timeout=60))
         assert echoed == [b"y" * 10] * 500
 
 
@@ -65,7 +65,7 @@ def test_large_messages_and_binary_metadata_pass_unchanged(tmp_path: Path, codec
         message = bytes(range(256)) * (4 * MIB // 256)
         ask = bytes(range(256))
         answer, call = channel.unary_unary("/test.Echo/Unary").with_call(
-            message, metadata=(("ask-bin", ask),), timeout=30
+            message, metadata=(("ask-bin", ask),), timeout=60
         )
         assert answer == message
         assert dict(call.trailing_metadata())["seen-bin"] == ask
@@ -74,7 +74,7 @@ def test_large_messages_and_binary_metadata_pass_unchanged(tmp_path: Path, codec
 def test_status_of_the_backend_reaches_the_client_and_the_metrics(tmp_path: Path, codec: str) -> None:
     with stand(tmp_path) as here, _grpc(here, codec) as (channel, run):
         with pytest.raises(grpc.RpcError) as caught:
-            channel.unary_unary("/test.Echo/Unary")(b"fail not today", timeout=20)
+            channel.unary_unary("/test.Echo/Unary")(b"fail not today", timeout=60)
         assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
         assert caught.value.details() == "not today"
         eventually(lambda: 'grpc_status="9"' in get(run.port("admin"), "/metrics")[1], "the status in /metrics")
@@ -85,14 +85,14 @@ def test_no_backend_is_unavailable(tmp_path: Path, codec: str) -> None:
         run = _run(here, [1, 1], codec)
         with grpc.insecure_channel(f"127.0.0.1:{run.port('proxy')}") as channel:
             with pytest.raises(grpc.RpcError) as caught:
-                channel.unary_unary("/test.Echo/Unary")(b"", timeout=20)
+                channel.unary_unary("/test.Echo/Unary")(b"", timeout=60)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
 def test_many_calls_at_once_all_come_back(tmp_path: Path, codec: str) -> None:
     with stand(tmp_path) as here, _grpc(here, codec) as (channel, _):
         unary = channel.unary_unary("/test.Echo/Unary")
-        calls = [unary.future(b"%d" % number, timeout=30) for number in range(500)]
+        calls = [unary.future(b"%d" % number, timeout=60) for number in range(500)]
         assert [call.result() for call in calls] == [b"%d" % number for number in range(500)]
 
 

@@ -15,6 +15,6 @@ def test_no_rpc_fails_or_goes_astray_while_weights_flip_every_100_ms(tmp_path: P
     assert outcome.failed() == []
     assert outcome.misrouted() == []
     # Each change was acked before the next was due, or they would be far fewer.
-    assert len(outcome.flips) > cases(40, 0.4)
-    assert len(outcome.records) > cases(2000, 0.4)
+    assert len(outcome.flips) > cases(20, 0.4)
+    assert len(outcome.records) > cases(1000, 0.4)
     assert {record.body for record in outcome.records} == {"reviews-v1", "reviews-v2"}

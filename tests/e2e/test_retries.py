@@ -20,8 +20,8 @@ metadata:
   annotations:
     balancer.linkerd.io/failure-accrual: consecutive
     balancer.linkerd.io/failure-accrual-consecutive-max-failures: "3"
-    balancer.linkerd.io/failure-accrual-consecutive-min-penalty: 500ms
-    balancer.linkerd.io/failure-accrual-consecutive-max-penalty: 500ms
+    balancer.linkerd.io/failure-accrual-consecutive-min-penalty: 2s
+    balancer.linkerd.io/failure-accrual-consecutive-max-penalty: 2s
 spec: {{ports: [{{port: 80}}]}}
 ---
 apiVersion: discovery.k8s.io/v1
@@ -64,7 +64,7 @@ def _running(folder: Path, annotations: str) -> Iterator[tuple[Process, HTTPConn
         )  # fmt: skip
         admin = run.port("admin")
         eventually(lambda: is_ready(admin), "readiness")
-        with closing(HTTPConnection("127.0.0.1", run.port("proxy"), timeout=20)) as client:
+        with closing(HTTPConnection("127.0.0.1", run.port("proxy"), timeout=60)) as client:
             yield run, client, ports[0]
 
 
@@ -103,7 +103,8 @@ def test_sick_backend_is_left_out_and_the_split_exact_when_it_is_well_again(tmp_
     with _running(tmp_path, annotations) as (_, client, sick):
         assert _bodies(client, 100) == {"reviews-v1": 90, "reviews-v2": 10}
         get(sick, "/be/sick")
-        lost = Counter(_one(client)[0] for _ in range(20))[503]
+        # Few enough to be over before the first penalty is.
+        lost = Counter(_one(client)[0] for _ in range(12))[503]
         assert lost == (0 if annotations else 3)
         get(sick, "/be/well")
         eventually(lambda: _one(client)[1] == "reviews-v1", "the way back")

@@ -267,11 +267,11 @@ def test_a_grpc_route_splits_a_method_and_knows_no_other(tmp_path: Path, codec: 
         options = (("grpc.default_authority", "reviews"),)
         with grpc.insecure_channel(f"127.0.0.1:{proxy.port('proxy')}", options=options) as channel:
             unary = channel.unary_unary("/test.Echo/Unary")
-            leaves = Counter(dict(unary.with_call(b"x", timeout=20)[1].trailing_metadata())["leaf"] for _ in range(40))
+            leaves = Counter(dict(unary.with_call(b"x", timeout=60)[1].trailing_metadata())["leaf"] for _ in range(40))
             assert leaves == {"reviews-v1": 30, "reviews-v2": 10}
             with pytest.raises(grpc.RpcError) as unknown:
-                list(channel.unary_stream("/test.Echo/ServerStream")(b"1", timeout=20))
+                list(channel.unary_stream("/test.Echo/ServerStream")(b"1", timeout=60))
             assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED
             with pytest.raises(grpc.RpcError) as missing:
-                list(channel.unary_stream("/test.Echo/ServerStream")(b"1", metadata=(("x-to", "nobody"),), timeout=20))
+                list(channel.unary_stream("/test.Echo/ServerStream")(b"1", metadata=(("x-to", "nobody"),), timeout=60))
             assert missing.value.code() is grpc.StatusCode.UNAVAILABLE

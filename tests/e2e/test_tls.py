@@ -123,13 +123,13 @@ def test_calls_through_tls_on_both_sides_split_exactly(
         with grpc.secure_channel(f"localhost:{run.port('proxy')}", credentials) as channel:
             unary, leaves = channel.unary_unary("/test.Echo/Unary"), []
             for number in range(100):
-                answer, call = unary.with_call(b"%d" % number, timeout=20)
+                answer, call = unary.with_call(b"%d" % number, timeout=60)
                 assert answer == b"%d" % number
                 leaves.append(dict(call.trailing_metadata())["leaf"])
             assert Counter(leaves) == {"reviews-v1": 90, "reviews-v2": 10}
             message = bytes(range(256)) * (2 * MIB // 256)
-            assert unary(message, timeout=30) == message
-            parts = list(channel.unary_stream("/test.Echo/ServerStream")(b"1000", timeout=20))
+            assert unary(message, timeout=60) == message
+            parts = list(channel.unary_stream("/test.Echo/ServerStream")(b"1000", timeout=60))
             assert parts == [b"%d" % number for number in range(1000)]
 
 
@@ -141,7 +141,7 @@ def test_calls_fail_where_the_authority_of_the_backends_is_not_believed(
         run = _run(here, _grpc_backends(here, files), "https", codec, str(other))
         with grpc.insecure_channel(f"127.0.0.1:{run.port('proxy')}") as channel:
             with pytest.raises(grpc.RpcError) as caught:
-                channel.unary_unary("/test.Echo/Unary")(b"", timeout=20)
+                channel.unary_unary("/test.Echo/Unary")(b"", timeout=60)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
             assert "certificate verify failed" in (caught.value.details() or "")
 

@@ -75,7 +75,7 @@ def _process(command: list[str], log: Path) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(60)
 
 
 def _ports(count: int) -> list[int]:

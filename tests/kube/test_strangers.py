@@ -168,7 +168,7 @@ def test_lightkube_watches(light: lightkube.Client) -> None:
     light.create(ConfigMap(metadata=named("one")))
     light.delete(ConfigMap, "one")
     told = []
-    for word, found in light.watch(ConfigMap, resource_version=start, server_timeout=5):
+    for word, found in light.watch(ConfigMap, resource_version=start, server_timeout=60):
         told.append((word, found.metadata and found.metadata.name))
         if word == "DELETED":
             break
@@ -263,7 +263,7 @@ def test_kubectl_hears_what_the_schema_forbids(kubectl: Kubectl) -> None:
 def test_kubectl_patches_a_status_and_deletes(kubectl: Kubectl) -> None:
     kubectl("create", "-f", "-", given=split("one"))
     kubectl("patch", "split", "one", "--subresource=status", "--type=merge", "-p", '{"status":{"ready":true}}')
-    kubectl("wait", "split/one", "--for=jsonpath={.status.ready}=true", "--timeout=5s")
+    kubectl("wait", "split/one", "--for=jsonpath={.status.ready}=true", "--timeout=60s")
     assert "deleted" in kubectl("delete", "split", "one")
     assert "(NotFound)" in kubectl("get", "split", "one", code=1)
 
@@ -285,7 +285,7 @@ def test_kubectl_watches(api: Standin, kubectl: Kubectl) -> None:
 def test_kubectl_serves_a_kind_as_soon_as_it_is_established(api: Standin, kubectl: Kubectl) -> None:
     api.remove("apiextensions.k8s.io/v1", "CustomResourceDefinition", f"splits.{GROUP}")
     kubectl("apply", "-f", "-", given=DEFINITION)
-    kubectl("wait", "--for=condition=established", f"crd/splits.{GROUP}", "--timeout=5s")
+    kubectl("wait", "--for=condition=established", f"crd/splits.{GROUP}", "--timeout=60s")
     kubectl("create", "-f", "-", given=split("one"))
     assert f"splits.{GROUP}" in kubectl("api-resources", "-o", "name").split()
 

@@ -10,10 +10,8 @@ from tests.proxy.h2_backend import GRPC, Backend, h2_pools
 from tests.proxy.h2_backend import Visit as H2Visit
 from tests.proxy.serving import Proxy
 
-# Out with the first failure; back so late that no test sees it.
+# Out with the first failure; back so late that no test sees it, but by end_penalties().
 AT_ONCE = AccrualState(max_failures=1, min_penalty_ms=60_000, jitter_percent=0)
-# The same, and tried again with the next sweep.
-BRIEFLY = AccrualState(max_failures=1, min_penalty_ms=1, max_penalty_ms=1, jitter_percent=0)
 ON_503 = PolicyState(retry_statuses=[(503, 503)])
 ON_UNAVAILABLE = PolicyState(retry_grpc=[14])
 
@@ -64,10 +62,24 @@ def calls(*statuses: int, style: str = "trailers-only") -> Backend:
     return Backend(script)
 
 
+def prefer(proxy: Proxy, origin: Origin) -> None:
+    """The balancer takes this one first: by what it measures itself, that is whichever had the luckier answer."""
+    for endpoint in proxy.endpoints():
+        if endpoint.port != origin.port:
+            endpoint.load.rtt_s = 3600.0
+
+
 def outs(proxy: Proxy) -> list[int]:
     """Ports of the endpoints that are left out."""
     tables = [table for table in proxy.worker._router._by_key.values() if table is not None]
     return sorted(endpoint.port for table in tables for backend in table.backends for endpoint in backend.out)
+
+
+def end_penalties(proxy: Proxy) -> None:
+    """Whoever is out is tried again with the next sweep. Not by a short penalty: a slow machine would miss it."""
+    for endpoint in proxy.worker._context.ejections.waiting:
+        assert endpoint.accrual is not None
+        endpoint.accrual.back_s = 0.0
 
 
 def streams_open(proxy: Proxy) -> int:

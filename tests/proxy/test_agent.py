@@ -69,7 +69,7 @@ def play(scenario: Scenario, state_dir: Path | None = None, *, has_control: bool
         stage = Stage(agent, control, nursery, discovery, asyncio.ensure_future(agent.run(discovery, None)))
         try:
             await until(lambda: len(nursery.workers) == 2)
-            await asyncio.wait_for(scenario(stage), 30)
+            await asyncio.wait_for(scenario(stage), 90)
         finally:
             agent.request_shutdown()
             for worker in nursery.workers:

@@ -232,17 +232,17 @@ async def test_backend_has_the_whole_response_timeout_from_the_end_of_the_reques
 
     async def script(visit: Visit) -> None:
         await visit.request()
-        await until(after(0.05))
+        await until(after(0.3))
         await visit.answer(b"done")
 
     def after(seconds: float) -> Callable[[], bool]:
         end = loop.time() + seconds
         return lambda: loop.time() >= end
 
-    async with Origin(script) as origin, serving(codec, to(origin), timeouts=Timeouts(response_s=0.15)) as proxy:
+    async with Origin(script) as origin, serving(codec, to(origin), timeouts=Timeouts(response_s=0.6)) as proxy:
         client = await proxy.client()
         await client.send(get("/", "content-length: 2", method="POST") + b"a")
-        await until(after(0.2))
+        await until(after(0.7))
         await client.send(b"b")
         assert (await client.reply()).body == b"done"
 

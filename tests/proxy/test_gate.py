@@ -156,7 +156,7 @@ async def test_a_silent_client_is_taken_to_wait_for_the_server(monkeypatch: pyte
 @on_loop
 async def test_a_client_between_two_requests_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     going_to(monkeypatch, CLUSTER_IP)
-    async with Origin(named("v1")) as origin, serving(sidecar=Sidecar(detect_s=0.02), side="outbound") as proxy:
+    async with Origin(named("v1")) as origin, serving(sidecar=Sidecar(detect_s=0.8), side="outbound") as proxy:
         await know(proxy, to(origin))
         client = await proxy.client()
         await client.get()

@@ -11,7 +11,7 @@ from milliroute.proxy.ipc import LeftOut
 from tests.proxy.backends import Origin, Visit, closed_port, named
 from tests.proxy.h2_backend import GRPC, Backend, h2_client, over_h2, serving_h2, speaking, streams_upstream
 from tests.proxy.h2_backend import Visit as H2Visit
-from tests.proxy.resilience import AT_ONCE, BRIEFLY, answering, calls, counting, outs
+from tests.proxy.resilience import AT_ONCE, answering, calls, counting, end_penalties, outs
 from tests.proxy.serving import BOTH_CODECS, Client, get, on_loop, serving, to, until
 from tests.proxy.tables import leaves
 
@@ -51,7 +51,7 @@ async def test_other_statuses_do_not(codec: Codec, status: int) -> None:
 
 @on_loop
 async def test_silence_puts_it_out(codec: Codec) -> None:
-    timeouts = Timeouts(response_s=0.03)
+    timeouts = Timeouts(response_s=0.4)
     async with (
         Origin(silent) as bad,
         answering(200) as good,
@@ -121,12 +121,13 @@ async def test_leaf_that_is_out_loses_no_share_for_good(codec: Codec) -> None:
     """Its share goes to the others by weight; after a good probe the split is exact again."""
     async with answering(503, 503, 200) as sick, Origin(named("v2")) as v2, Origin(named("v3")) as v3:
         state = leaves({"v1": [sick.port], "v2": [v2.port], "v3": [v3.port]}, 6, 3, 1)
-        async with serving(codec, counting(state, replace(BRIEFLY, max_failures=2))) as proxy:
+        async with serving(codec, counting(state, replace(AT_ONCE, max_failures=2))) as proxy:
             client = await proxy.client()
             while not outs(proxy):
                 await client.get()
             first = await taken(client, 4)
             assert "503" not in first
+            end_penalties(proxy)
             while outs(proxy) or len(sick.asked) < 3:
                 await client.get()
             assert await taken(client, 30) == {"200": 18, "v2": 9, "v3": 3}
@@ -144,11 +145,12 @@ async def test_one_request_at_a_time_is_a_probe_and_the_others_go_elsewhere(code
         await visit.answer(b"well")
 
     async with Origin(sick) as origin, Origin(named("v2")) as good:
-        state = counting(leaves({"v1": [origin.port], "v2": [good.port]}, 1, 1), BRIEFLY)
+        state = counting(leaves({"v1": [origin.port], "v2": [good.port]}, 1, 1))
         async with serving(codec, state) as proxy:
             clients = [await proxy.client() for _ in range(10)]
             while not outs(proxy):
                 await clients[0].get()
+            end_penalties(proxy)
             await until(lambda: not proxy.worker._context.ejections.waiting)
             for client in clients:
                 await client.send(get())
@@ -172,11 +174,12 @@ async def test_probe_whose_client_leaves_is_made_again(codec: Codec) -> None:
             await visit.answer(b"well")
 
     async with Origin(sick) as origin, Origin(named("v2")) as good:
-        state = counting(leaves({"v1": [origin.port], "v2": [good.port]}, 1, 1), BRIEFLY)
+        state = counting(leaves({"v1": [origin.port], "v2": [good.port]}, 1, 1))
         async with serving(codec, state) as proxy:
             client = await proxy.client()
             while not outs(proxy):
                 await client.get()
+            end_penalties(proxy)
             await until(lambda: not proxy.worker._context.ejections.waiting)
             leaving = [await proxy.client() for _ in range(2)]
             for one in leaving:
@@ -193,13 +196,14 @@ async def test_probe_whose_client_leaves_is_made_again(codec: Codec) -> None:
 async def test_the_agent_is_told_who_is_out_and_when_nobody_is_any_more(codec: Codec) -> None:
     async with answering(503, 200) as bad, answering(200) as good:
         state = leaves({"v1": [bad.port], "v2": [good.port]}, 1, 1)
-        async with serving(codec, counting(state, BRIEFLY)) as proxy:
+        async with serving(codec, counting(state)) as proxy:
             client = await proxy.client()
-            await taken(client, 2)
-            await until(lambda: outs(proxy) == [bad.port])
+            while not outs(proxy):
+                await client.get()
             await proxy.counted()
             said = LeftOut("reviews.default", "v1", "default", [f"127.0.0.1:{bad.port}"], [])
             assert proxy.ledger.left_out == {0: [said]}
+            end_penalties(proxy)
             while outs(proxy):
                 await client.get()
             await proxy.counted()

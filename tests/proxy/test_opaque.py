@@ -11,8 +11,8 @@ from milliroute.proxy.state import MatchState, StickyState
 from tests.conformance.corpus import Case, cases, text
 from tests.proxy import tables
 from tests.proxy.backends import Origin, Visit, closed_port, named
-from tests.proxy.resilience import BRIEFLY, counting, outs
-from tests.proxy.serving import BOTH_CODECS, on_loop, serving, to, until
+from tests.proxy.resilience import counting, end_penalties, outs
+from tests.proxy.serving import BOTH_CODECS, Proxy, on_loop, serving, to, until
 from tests.proxy.tunnelling import (
     BINARY,
     MIB,
@@ -81,17 +81,27 @@ async def test_endpoints_that_cannot_be_connected_to_are_left_out_where_failures
             assert proxy.totals("v1").retries == 1
 
 
+async def probed(proxy: Proxy) -> None:
+    """The next that picks who is out is a probe."""
+    end_penalties(proxy)
+    await until(lambda: not proxy.worker._context.ejections.waiting)
+
+
 @on_loop
 async def test_an_endpoint_is_back_with_its_first_connection_and_stays_out_without() -> None:
     async with Origin(telling("v1")) as one:
         closed = closed_port()
-        state = counting(tables.leaves({"v1": [one.port], "v2": [closed]}, 1, 1), BRIEFLY)
+        state = counting(tables.leaves({"v1": [one.port], "v2": [closed]}, 1, 1))
         async with serving(state=state) as proxy:
-            assert await names(proxy, 10) == ["v1"] * 10
+            for _ in range(5):
+                assert await names(proxy, 2) == ["v1"] * 2
+                assert outs(proxy) == [closed]
+                await probed(proxy)
             two = await asyncio.start_server(greeting_server, "127.0.0.1", closed)
             async with two:
                 while "two" not in (found := await names(proxy, 4)):
                     assert set(found) == {"v1"}
+                    end_penalties(proxy)
                 await until(lambda: outs(proxy) == [])
             await until(lambda: pending(proxy) == 0)
 

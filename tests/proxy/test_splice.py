@@ -158,7 +158,7 @@ async def test_a_peer_that_reads_nothing_after_both_ends_is_given_up() -> None:
         await visit.reader.read()
         await visit.send(bytes(16 * MIB))
 
-    async with Origin(script) as origin, serving(state=to(origin), timeouts=Timeouts(idle_s=0.05)) as proxy:
+    async with Origin(script) as origin, serving(state=to(origin), timeouts=Timeouts(idle_s=0.5)) as proxy:
         client = await proxy.client()
         client.writer.transport.pause_reading()  # type: ignore[attr-defined]  # WriteTransport by type
         await client.send(BINARY)

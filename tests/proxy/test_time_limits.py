@@ -49,7 +49,7 @@ async def test_answer_that_stands_still_is_broken_off(codec: Codec) -> None:
         await visit.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf")
         await visit.reader.read()
 
-    async with Origin(half) as origin, serving(codec, to(origin), timeouts=Timeouts(stream_idle_s=0.05)) as proxy:
+    async with Origin(half) as origin, serving(codec, to(origin), timeouts=Timeouts(stream_idle_s=0.3)) as proxy:
         client = await proxy.client()
         await client.send(get("/"))
         await client.reader.readuntil(b"half")

@@ -49,7 +49,7 @@ async def test_idle_connections_are_taken_last_in_first_out(codec: Codec) -> Non
 async def test_connection_idle_for_too_long_is_closed(codec: Codec) -> None:
     async with (
         Origin(named("v1")) as origin,
-        serving(codec, to(origin), timeouts=Timeouts(pool_idle_s=0.05)) as proxy,
+        serving(codec, to(origin), timeouts=Timeouts(pool_idle_s=0.5)) as proxy,
     ):
         await (await proxy.client()).get()
         assert proxy.pooled() == 1

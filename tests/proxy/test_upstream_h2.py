@@ -221,7 +221,7 @@ async def test_waiting_is_bounded(codec: Codec, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(upstream_h2, "MAX_WAITING", 3)
     async with (
         Backend(mute, greets=False) as backend,
-        serving_h2(codec, over_h2(backend), timeouts=Timeouts(connect_s=0.15)) as proxy,
+        serving_h2(codec, over_h2(backend), timeouts=Timeouts(connect_s=0.6)) as proxy,
     ):
         client = await h2_client(proxy)
         ids = [client.request() for _ in range(5)]
@@ -233,7 +233,7 @@ async def test_waiting_is_bounded(codec: Codec, monkeypatch: pytest.MonkeyPatch)
 async def test_client_that_leaves_while_it_waits_leaves_nothing_behind(codec: Codec) -> None:
     async with (
         Backend(mute, greets=False) as backend,
-        serving_h2(codec, over_h2(backend), timeouts=Timeouts(connect_s=0.2)) as proxy,
+        serving_h2(codec, over_h2(backend), timeouts=Timeouts(connect_s=1.0)) as proxy,
     ):
         client = await h2_client(proxy)
         stream_id = client.request()

@@ -31,8 +31,9 @@ def worker(pipe_fd: int, listen_fds: list[int], config: ProxyConfig) -> None:
     """Ready at once; ends at Drain, or when the agent is gone."""
     pipe = socket.socket(fileno=pipe_fd)
     heavy = [name for name in HEAVY if name in sys.modules]
-    say(f"worker {os.getpid()} {len(listen_fds)} listeners, heavy modules {heavy}")
+    # Before the line: who has read it may kill the agent, which must find nobody in the middle of a word to it.
     pipe.sendall(encode(Ready(os.getpid())))
+    say(f"worker {os.getpid()} {len(listen_fds)} listeners, heavy modules {heavy}")
     frames = FrameBuffer()
     while data := receive(pipe):
         for frame in frames.feed(data):

@@ -47,7 +47,7 @@ async def serving(authority: Authority, wish: Wish = WISH) -> AsyncIterator[tupl
 
 def ask(authority: Authority, address: Address, *calls: tuple[str, str, bytes]) -> list[tuple[int, bytes]]:
     """All over one connection."""
-    connection = HTTPSConnection("localhost", address.port, timeout=20, context=authority.client_context())
+    connection = HTTPSConnection("localhost", address.port, timeout=60, context=authority.client_context())
     found = []
     try:
         for method, path, body in calls:
@@ -190,7 +190,7 @@ def test_a_newer_certificate_is_shown_to_new_connections_and_open_ones_go_on(
         certificate = Certificate(str(cert), str(key))
         served = Webhook(WISH, certificate)
         address = await served.start(Address("127.0.0.1", 0))
-        open_one = HTTPSConnection("localhost", address.port, timeout=20, context=authority.client_context())
+        open_one = HTTPSConnection("localhost", address.port, timeout=60, context=authority.client_context())
         assert await asyncio.to_thread(_ready, open_one) == 200
         assert not certificate.refresh()
 

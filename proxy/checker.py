@@ -76,7 +76,7 @@ class Check(Receiver):
 
     def start(self, is_h2: bool) -> None:
         self._is_timed = True
-        self._context.set_deadline(self.expire, self._state.timeout_ms / 1000)
+        self._context.set_deadline(self, monotonic() + self._state.timeout_ms / 1000)
         if self._state.kind == "tcp":
             self._context.dialer.spawn(self._connect())
             return
@@ -106,7 +106,7 @@ class Check(Receiver):
             return
         self._is_over = True
         if self._is_timed:
-            self._context.drop_deadline(self.expire)
+            self._context.drop_deadline(self)
         carrier, self._carrier = self._carrier, None
         if carrier is not None:
             carrier.abort()

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from milliroute.proxy.config import Limits
-from milliroute.proxy.deadlines import TICK_S, Deadlines
+from milliroute.proxy.deadlines import TICK_S, Deadlines, Timed
 from milliroute.proxy.dialer import Dialer
 from milliroute.proxy.ejection import Ejections
 from milliroute.proxy.errors import NoBackend, NoRoute, ProxyError
@@ -107,6 +107,7 @@ class Context:
         "ask",
         "detect_s",
         "dialer",
+        "drop_deadline",
         "ejections",
         "errors",
         "forwarder",
@@ -149,28 +150,26 @@ class Context:
         self.override: Override | None = None
         self.now = monotonic()  # coarse: set by the sweep, good enough for idle times
         self.parked: dict[bytes, dict[Parked, None]] = {}  # by authority, in order of arrival
-        self._deadlines: Deadlines[Callable[[], None]] = Deadlines()
+        self._deadlines: Deadlines[Timed] = Deadlines()
+        self.drop_deadline: Callable[[Timed], None] = self._deadlines.discard
         self.ejections = Ejections()
         self._is_ticking = False
 
-    def set_deadline(self, callback: Callable[[], None], timeout_s: float) -> None:
-        """One for each callback; whoever has set it drops it, once."""
+    def set_deadline(self, timed: Timed, at_s: float) -> None:
+        """One for each; whoever has set it drops it by drop_deadline, once. at_s: by the monotonic clock."""
         if not self._is_ticking:
             self._is_ticking = True
             self.loop.call_later(TICK_S, self._tick)
-        self._deadlines.add(monotonic() + timeout_s, callback)
-
-    def drop_deadline(self, callback: Callable[[], None]) -> None:
-        self._deadlines.discard(callback)
+        self._deadlines.add(at_s, timed)
 
     def _tick(self) -> None:
         """Only while there are deadlines: an idle worker sleeps."""
         self._is_ticking = bool(self._deadlines)
         if self._is_ticking:
             self.loop.call_later(TICK_S, self._tick)
-            for callback in self._deadlines.due(monotonic()):
+            for timed in self._deadlines.due(monotonic()):
                 try:
-                    callback()
+                    timed.expire()
                 except Exception as exc:  # of one request; the others, which are out of the wheel, have their turn
                     self.loop.call_exception_handler({"message": "a deadline failed", "exception": exc})
 

@@ -23,6 +23,8 @@ from milliroute.proxy.replies import error_reply
 
 if TYPE_CHECKING:
     from milliroute.proxy.codec.hpack_static import Field
+    from milliroute.proxy.forwarding import Forwarder
+    from milliroute.proxy.forwarding_h1 import Introduction
 
 # What a client may have pipelined ahead of the answer before its connection is no longer read.
 MAX_PENDING_BYTES = 64 * 1024
@@ -52,6 +54,7 @@ class Downstream(asyncio.Protocol):
         "_dialled",
         "_encodes",
         "_exchange",
+        "_introduction",
         "_is_first",
         "_is_half_closed",
         "_is_lingering",
@@ -80,6 +83,7 @@ class Downstream(asyncio.Protocol):
         self._apex = self._dialled = apex  # a request may have another apex, in ingress mode
         self._connections = connections
         self._client_ip = ""
+        self._introduction: Introduction | None = None  # of its client to backends
         # Or TLS has to be noted in them.
         self._alters_heads = context.forwarder is not None or context.override is not None
         self._encodes = False  # the response comes over HTTP/2 and goes on in chunks
@@ -203,7 +207,7 @@ class Downstream(asyncio.Protocol):
                 break
             self._is_first = False
             head, end = parsed
-            if self._alters_heads and not self._alter(head, data[:end]):
+            if self._alters_heads and not self._alter(head, data, end):
                 break
             exchange = self._exchange = Exchange(self._context, self, head, self._apex)
             self._must_close = head.wants_close
@@ -222,25 +226,34 @@ class Downstream(asyncio.Protocol):
         if self._is_half_closed and self._exchange is None:
             self._transport.close()  # the rest of this head will never come
 
-    def _alter(self, head: RequestHead, wire: bytes) -> bool:
-        """What is said of the client on the way; False where the request goes nowhere. wire: as it came."""
+    def _alter(self, head: RequestHead, data: bytes, end: int) -> bool:
+        """What is said of the client on the way; False where the request goes nowhere. data: as it came, up to end."""
         if self._is_tls:
             head.is_https = True
         override = self._context.override
         if override is not None:
             try:
-                self._apex = override.of_head(wire) or self._dialled
+                self._apex = override.of_head(data[:end]) or self._dialled
             except RequestRefused as exc:
                 self._refuse(exc)
                 return False
-        forwarder = self._context.forwarder
-        if forwarder is not None:
-            try:
-                forwarder.rewrite(head, self.client_ip, is_https=self._is_tls)
-            except LoopDetected as exc:
-                self._refuse(exc)
-                return False
+        introduction = self._introduction
+        if introduction is None:
+            if self._context.forwarder is None:
+                return True
+            introduction = self._introduction = self._introduced(self._context.forwarder)
+        try:
+            introduction.rewrite(head)
+        except LoopDetected as exc:
+            self._refuse(exc)
+            return False
         return True
+
+    def _introduced(self, forwarder: "Forwarder") -> "Introduction":
+        # Here, because a worker that says nothing of clients need not carry it.
+        from milliroute.proxy.forwarding_h1 import Introduction
+
+        return Introduction(forwarder, self.client_ip, is_https=self._is_tls)
 
     def _is_other_protocol(self, data: bytes) -> bool:
         """data: the first bytes, no HTTP/1; False where they are to be refused, else they go to whom they are for."""
@@ -420,6 +433,10 @@ class Downstream(asyncio.Protocol):
             wire = with_close(wire)
         if self._encodes:
             body = encode_chunk(body, is_end)
+        if not (is_end or self._is_tls):
+            # The next piece of a response is read when the kernel has all of those before, and that holds enough by
+            # itself (agent/listening.py). By uvloop's default, 64 KiB, a slow reader has a piece more.
+            self._transport.set_write_buffer_limits(0)
         self._write(wire + body if body else wire)
         if is_end:
             self._end()

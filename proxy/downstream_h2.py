@@ -6,6 +6,7 @@ in two steps (RFC 9113 section 6.8), so that no request that crosses with its en
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from milliroute.proxy.codec import h2_events as events
 from milliroute.proxy.codec.h2_events import DataReceived, RequestReceived, StreamRefusedByRule, StreamReset
@@ -19,6 +20,10 @@ from milliroute.proxy.h2_link import SETTINGS_TIMEOUT_S, H2Link, old_age_s
 from milliroute.proxy.message_h2 import H2RequestHead
 from milliroute.proxy.replies import error_fields
 
+if TYPE_CHECKING:
+    from milliroute.proxy.forwarding import Forwarder
+    from milliroute.proxy.forwarding_h2 import Introduction
+
 # The second step of an end is taken when the client has answered a PING, and after this long if it never does.
 DRAIN_ANSWER_S = 1.0
 
@@ -26,30 +31,26 @@ DRAIN_ANSWER_S = 1.0
 class H2Downstream(H2Link):
     """apex: b"" to route by the authority of each request."""
 
-    __slots__ = ("_apex", "_client_ip", "_clients", "_connections", "_context", "_drain_s", "_made_s", "_old_s",
-                 "_unfinished", "_unfinished_s", "deadline_s")  # fmt: skip
+    __slots__ = ("_apex", "_clients", "_connections", "_context", "_drain_s", "_initial_debt_s",
+                 "_introduction", "_made_s", "_old_s", "_unfinished", "_unfinished_s", "client_ip",
+                 "deadline_s")  # fmt: skip
 
     def __init__(self, context: Context, apex: bytes, connections: "set[ClientConnection]") -> None:
         dialer = context.dialer
         super().__init__(dialer, "server", context.tcp)
         self._context = context
         self._apex = apex
+        self._initial_debt_s = context.limits.initial_debt_s
         self._connections = connections
-        self._client_ip = ""
+        self.client_ip = "unknown"
         self._clients: dict[int, H2Client] = {}
+        self._introduction: Introduction | None = None  # of its client to backends
         self._made_s = context.now
         self._old_s = old_age_s(context.now, dialer.timeouts.h2_max_age_s)
         self._drain_s = 0.0  # since when it is on its way to the end; 0 while it is not
         self._unfinished: object | None = None  # what the client was sending at the last sweep, and since when
         self._unfinished_s = 0.0
         self.deadline_s = 0.0
-
-    @property
-    def client_ip(self) -> str:
-        if not self._client_ip:
-            peer = self._transport.get_extra_info("peername")
-            self._client_ip = str(peer[0]) if peer else "unknown"
-        return self._client_ip
 
     @property
     def identities(self) -> tuple[str, ...]:
@@ -144,11 +145,22 @@ class H2Downstream(H2Link):
     def adopt(self, transport: asyncio.Transport) -> None:
         """The connection was made and counted before its protocol was known."""
         self._transport = transport
+        if peer := transport.get_extra_info("peername"):
+            self.client_ip = str(peer[0])
         self._connections.add(self)
         self.deadline_s = self._context.now + self._context.dialer.timeouts.idle_s
         transport.set_protocol(self)
+        if self._context.forwarder is not None:
+            self._introduction = self._introduced(self._context.forwarder)
         if self._context.is_draining:
             self.drain(self._context.now)
+
+    def _introduced(self, forwarder: "Forwarder") -> "Introduction":
+        # Here, because a worker that says nothing of clients need not carry it.
+        from milliroute.proxy.forwarding_h2 import Introduction
+
+        is_https = self._transport.get_extra_info("ssl_object") is not None
+        return Introduction(forwarder, self.client_ip, is_https=is_https)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)
@@ -230,7 +242,7 @@ class H2Downstream(H2Link):
         stream_id, verdict = event.stream_id, event.verdict
         head = H2RequestHead(verdict, event.fields, event.end_stream)
         context = self._context
-        body_s = context.now - context.limits.initial_debt_s
+        body_s = context.now - self._initial_debt_s
         client = self._clients[stream_id] = H2Client(self, stream_id, is_end, body_s)
         apex, refusal = self._apex, None
         if context.override is not None:
@@ -243,11 +255,9 @@ class H2Downstream(H2Link):
             context.errors.add(refusal.label)
             client.send_error(refusal)
             return
-        forwarder = self._context.forwarder
-        if forwarder is not None:
+        if self._introduction is not None:
             try:
-                is_https = self._transport.get_extra_info("ssl_object") is not None
-                forwarder.rewrite(head, self.client_ip, is_https=is_https)
+                self._introduction.rewrite(head, verdict.said)
             except LoopDetected as exc:
                 self._context.errors.add(exc.label)
                 client.send_error(exc)

@@ -85,15 +85,28 @@ class Exchange(Retrying):
             self._late(now, limit_s)
 
     def expire(self) -> None:
-        """Its deadline has passed."""
-        self._has_deadline = False
+        """A limit of time may have passed."""
+        self._alarm_s = 0.0
         if self._is_over:
             return
+        now, try_ends_s = monotonic(), self._try_ends_s
+        if 0.0 < self._ends_s <= now:
+            self._expire_whole(now)
+            return
+        if self._ends_s:
+            self._wake_by(self._ends_s)
+        if 0.0 < try_ends_s <= now:
+            self._try_ends_s = 0.0
+            self._expire_try(now)
+        elif try_ends_s:
+            self._wake_by(try_ends_s)
+
+    def _expire_whole(self, now: float) -> None:
+        """Its deadline has passed."""
         error = self._expiry()
         upstream = self._upstream
         if not self.has_begun_response:
             if upstream is not None:
-                now = monotonic()
                 self._endpoint.load.observe(now - self._waits_since_s, now)
                 if not self._is_clients_limit:  # a client in a hurry is no reason to leave an endpoint out for all
                     self._judge(False, now)
@@ -125,8 +138,11 @@ class Exchange(Retrying):
         if accrual is not None and not is_call and not (accrual.is_calm and head.status < 500):
             self._judge(head.status < 500, now)
         policy = self._split.policy
-        if policy is not None and self._is_kept_back(policy, head, now, is_call=is_call, is_end=is_end):
-            return
+        if policy is not None:
+            self._try_ends_s = 0.0
+            is_named = is_call or head.status in policy.statuses
+            if is_named and self._is_kept_back(policy, head, now, is_call=is_call, is_end=is_end):
+                return
         self._begin_response(head, body, now, is_call=is_call, is_end=is_end)
 
     def response_body(self, data: bytes, is_end: bool) -> None:
@@ -161,11 +177,12 @@ class Exchange(Retrying):
         self._is_request_done = False  # from here on the client's bytes are its part of a tunnel
         self._grpc_ms = -1.0
         now = monotonic()
-        if self._has_try_limit:
-            self._drop_try()
-        if self._has_deadline and not self._is_clients_limit:  # of requests, not of tunnels
-            self._context.drop_deadline(self.expire)
-            self._has_deadline = False
+        self._try_ends_s = 0.0
+        if self._ends_s and not self._is_clients_limit:  # of requests, not of tunnels
+            self._ends_s = 0.0
+        if self._alarm_s and not self._ends_s:
+            self._alarm_s = 0.0
+            self._context.drop_deadline(self)
         self._judge(True, now)
         if self._leaf is not None:
             self._leaf.series.record(head.status, (now - self._charged_s) * 1000)
@@ -202,13 +219,12 @@ class Exchange(Retrying):
         self._client.send_response(head, body, is_end)
 
     def _is_kept_back(self, policy: Policy, head: ResponseHead, now: float, *, is_call: bool, is_end: bool) -> bool:
-        """Nothing of this response goes to the client: not at all or, of a call, not before its status is known."""
-        if self._has_try_limit:
-            self._drop_try()
+        """Nothing of this response goes to the client: not at all or, of a call, not before its status is known. Asked
+        of calls, and of responses whose status the policy names."""
         if is_end:
             self._upstream = None  # in its pool, or another's
         if not is_call:
-            return head.status in policy.statuses and self._is_tried_again(policy, head, now)
+            return self._is_tried_again(policy, head, now)
         if is_end:
             return self._is_call_tried_again(head, head.value_of(b"grpc-status").decode("latin-1"), now)
         # Whoever still sends may wait for the head before going on.

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from milliroute.proxy.codec.hpack_static import Field
+from milliroute.proxy.codec.rules import is_about_clients
 from milliroute.proxy.config import Forwarding
 from milliroute.proxy.errors import ConfigError, LoopDetected
 from milliroute.proxy.message import Fields, RequestHead
@@ -24,76 +26,57 @@ _KEPT_ADDRESSES = 1024
 
 _FOR, _PROTO, _HOST = b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"
 _FORWARDED, _VIA = b"forwarded", b"via"
-_PREFIX, _OTHERS = b"x-forwarded-", (_FORWARDED, b"x-real-ip")
 # Of a trusted client: they come back with an entry more.
 _GROWING = frozenset((_FOR, _FORWARDED))
-# Whether an HTTP/1 head, in lower case, has one of these fields at all: most have none, and all fields would be 7 us.
-_mentions = re.compile(rb"\r\n(?:x[-_]forwarded[-_]|forwarded:|x[-_]real[-_]ip:|via:)").search
-# Its one field of a plain head that passed a proxy before.
-_FOR_LINE = b"\r\nx-forwarded-for:"
+# The fields of an HTTP/1 head that say something: few, and a list of all would be 7 us.
+_find_said = re.compile(
+    rb"\r\n(?=[fvx])(x[-_]forwarded[-_][^:]*|x[-_]real[-_]ip|forwarded|via):([^\r]*)", re.IGNORECASE
+).findall
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Forwarder:
-    __slots__ = ("_is_on", "_is_trusted", "_networks", "_via")
+    """kept: of forwarding_h2, what changes in heads that were seen before."""
+
+    __slots__ = ("_networks", "is_on", "is_trusted", "kept", "via")
 
     def __init__(self, config: Forwarding) -> None:
         """Raises ConfigError for a network that is none."""
-        self._is_on = config.is_on
-        self._via = config.via.lower().encode()
+        self.is_on = config.is_on
+        self.via = config.via.lower().encode()
         self._networks = [parse_network(text) for text in config.trusted]
-        self._is_trusted = lru_cache(_KEPT_ADDRESSES)(self._look_up)
+        self.is_trusted = lru_cache(_KEPT_ADDRESSES)(self._look_up)
+        self.kept: dict[tuple[object, ...], tuple[tuple[int, ...], list[Field]]] = {}
 
     def rewrite(self, head: RequestHead, client_ip: str, *, is_https: bool) -> None:
         """Once per request, before it is routed. Raises LoopDetected."""
-        if head.is_h2 or not self._rewrite_plainly(head, client_ip, is_https):
-            self._rewrite(head, client_ip, is_https)
+        fields = head.fields() if head.is_h2 else _said_in(head.wire)
+        head.alter(*self.change(fields, head, client_ip, is_https))
 
-    def _rewrite_plainly(self, head: RequestHead, client_ip: str, is_https: bool) -> bool:
-        """As _rewrite, of an HTTP/1 head that mentions nothing of all this, or only where a trusted client has its
-        request from; False, and nothing done, for others. It looks for few bytes and not at every field."""
-        wire = head.wire
-        lower = wire.lower()
-        begin = -1
-        if b"forwarded" in lower or b"via:" in lower or b"real" in lower:
-            begin = lower.find(_FOR_LINE)
-            is_all = begin >= 0 and lower.count(b"forwarded") == 1 and b"\nvia:" not in lower and b"real" not in lower
-            if not (is_all and self._is_on and self._is_trusted(client_ip)):
-                return False
-        more = b"via: 1.1 %b\r\n" % self._via if self._via else b""
-        if self._is_on:
-            sender = client_ip.encode()
-            if begin >= 0:
-                end = wire.find(b"\r\n", begin + 2)
-                sender = wire[begin + len(_FOR_LINE) : end].strip(b" \t") + b", " + sender
-                wire = wire[:begin] + wire[end:]
-            host = b"x-forwarded-host: %b\r\n" % head.host if head.host else b""
-            proto = b"https" if is_https else b"http"
-            more = b"%bx-forwarded-for: %b\r\nx-forwarded-proto: %b\r\n%b" % (more, sender, proto, host)
-        head.wire = b"%b%b\r\n" % (wire[:-2], more)
-        return True
-
-    def _rewrite(self, head: RequestHead, client_ip: str, is_https: bool) -> None:
-        fields = head.fields() if head.is_h2 or _mentions(head.wire.lower()) else []
+    def change(
+        self, fields: Fields, head: RequestHead, client_ip: str, is_https: bool
+    ) -> tuple[frozenset[bytes], Fields]:
+        """What to drop and what to say instead. fields: of the head, all those at least that are about clients or hops.
+        It depends on these, on the host and the version of the head and on nothing else of it. Raises LoopDetected."""
         more: Fields = []
         drop: frozenset[bytes] = frozenset()
-        if self._via:
+        if self.via:
             self._check_loop(fields)
-            more.append((_VIA, (b"2 " if head.is_h2 else b"1.1 ") + self._via))
-        if self._is_on and self._is_trusted(client_ip):
+            more.append((_VIA, (b"2 " if head.is_h2 else b"1.1 ") + self.via))
+        if self.is_on and self.is_trusted(client_ip):
             drop = _GROWING if fields else drop
             more += _chain(fields, head, client_ip, is_https)
-        elif self._is_on:
+        elif self.is_on:
             drop = frozenset(name for name, _ in fields if is_about_clients(name))
             more += _anew(head, client_ip, is_https)
-        head.alter(drop, more)
+        return drop, more
 
     def _check_loop(self, fields: Fields) -> None:
         hops = [hop for name, value in fields if name == _VIA for hop in value.lower().split(b",")]
-        passes = sum(hop.split()[1:2] == [self._via] for hop in hops)
+        passes = sum(hop.split()[1:2] == [self.via] for hop in hops)
         if passes >= MAX_PASSES:
-            raise LoopDetected(f"the request has come through {self._via.decode('latin-1')} {passes} times already")
+            raise LoopDetected(f"the request has come through {self.via.decode('latin-1')} {passes} times already")
         if len(hops) > MAX_HOPS:
             raise LoopDetected(f"the request has come through {len(hops)} proxies, at most {MAX_HOPS}")
 
@@ -112,10 +95,8 @@ def parse_network(text: str) -> Network:
         raise ConfigError(f"saw {text!r}, wanted networks such as 10.0.0.0/8 or fd00::/8") from error
 
 
-def is_about_clients(name: bytes) -> bool:
-    """name: lower case. Some servers take `_` for `-`, so such a spelling is the same field."""
-    name = name.replace(b"_", b"-")
-    return name.startswith(_PREFIX) or name in _OTHERS
+def _said_in(wire: bytes) -> Fields:
+    return [(name.lower(), value.strip(b" \t")) for name, value in _find_said(wire)]
 
 
 def _chain(fields: Fields, head: RequestHead, client_ip: str, is_https: bool) -> Fields:

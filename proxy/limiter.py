@@ -8,7 +8,8 @@ The rule not to break: what a request takes it takes at once of all buckets or o
 limit uses up nobody else's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from milliroute.proxy.errors import RateLimited
@@ -29,10 +30,13 @@ class Asker(Protocol):
         """The names in the client's certificate, once it is verified."""
 
 
+_Judge = Callable[[Asker, float], RateLimited | None]
+
+
 class Limiter:
     """Lives as long as the tables say the same limit."""
 
-    __slots__ = ("_authority", "_clients", "_denied", "_overrides", "_total", "_workers", "state")
+    __slots__ = ("_authority", "_clients", "_denied", "_is_for_all", "_overrides", "_total", "_workers", "state")
 
     def __init__(self, authority: str, state: RateLimitState, workers: int, now: float) -> None:
         """workers: among how many the limit is shared evenly."""
@@ -47,15 +51,19 @@ class Limiter:
             for bucket in [_bucket(rate, workers, now)]
             for name in names
         }
+        self._is_for_all = state.client is None and not state.overrides
         self._denied: dict[str, int] = {}
 
     def judge(self, asker: Asker, now: float) -> RateLimited | None:
         """None: let through, and counted. now: by the monotonic clock."""
+        total = self._total
+        if self._is_for_all and total is not None:
+            wait_s = total.take(now)
+            return self._deny("total", "over the rate limit", wait_s) if wait_s else None
         own, scope = self._own(asker, now)
         wait_s = own.wait_s(now) if own is not None else 0.0
         if wait_s:
             return self._deny(scope, "over the rate limit of this client", wait_s)
-        total = self._total
         if total is not None and (wait_s := total.take(now)):
             return self._deny("total", "over the rate limit", wait_s)
         if own is not None:
@@ -92,19 +100,22 @@ class Limiter:
 
 
 class RouteLimits:
-    """Of one route; a request must be within all."""
+    """Of one route; a request must be within all. judge: of the only one, where there is one."""
 
-    __slots__ = ("limiters",)
+    __slots__ = ("judge", "limiters")
 
     def __init__(self, limiters: Iterable[Limiter]) -> None:
         self.limiters = tuple(limiters)
+        # No method of its own: it would refer back to itself, and a replaced table would be left to the collector.
+        self.judge: _Judge = self.limiters[0].judge if len(self.limiters) == 1 else partial(_judge, self.limiters)
 
-    def judge(self, asker: Asker, now: float) -> RateLimited | None:
-        """As of the first that the request is above."""
-        for limiter in self.limiters:
-            if (denied := limiter.judge(asker, now)) is not None:
-                return denied
-        return None
+
+def _judge(limiters: tuple[Limiter, ...], asker: Asker, now: float) -> RateLimited | None:
+    """As of the first that the request is above."""
+    for limiter in limiters:
+        if (denied := limiter.judge(asker, now)) is not None:
+            return denied
+    return None
 
 
 def _bucket(rate: RateState, workers: int, now: float) -> TokenBucket:

@@ -23,15 +23,17 @@ _PLAIN_PREFIX = re.compile(r"([A-Za-z0-9/_~%=&,:@!-]*)(?:\.\*)?\Z")
 class Matcher:
     """One match of an HTTPRouteGroup: all its set parts must hold (SMI traffic specs v1alpha4)."""
 
-    __slots__ = ("_headers", "_methods", "_path", "_prefix")
+    __slots__ = ("_headers", "_methods", "_path", "_prefix", "plain")
 
     def __init__(self, state: MatchState) -> None:
-        """Raises re2.error for an expression RE2 does not take."""
+        """Raises re2.error for an expression RE2 does not take. plain: the methods, none for all, and the prefix of the
+        path, where it asks for nothing else."""
         plain = _PLAIN_PREFIX.match(state.path_regex)
         self._prefix = plain[1].encode() if plain is not None else b""
         self._path = _compile(state.path_regex) if plain is None else None
         self._methods = frozenset(m.encode() for m in state.methods) if "*" not in state.methods else frozenset()
         self._headers = [(h.name.lower().encode(), _value_test(h)) for h in state.headers]
+        self.plain = None if self._path is not None or self._headers else (self._methods, self._prefix)
 
     def takes(self, head: RequestHead) -> bool:
         if self._methods and head.method not in self._methods:

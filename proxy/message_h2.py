@@ -4,7 +4,7 @@
 RFC 9112 section 1.1). The verdicts come from codec.h2_rules, which has refused what must not be translated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from milliroute.proxy import websocket
@@ -71,6 +71,14 @@ class H2RequestHead(RequestHead):
     def alter(self, drop: frozenset[bytes], more: Fields) -> None:
         kept = [field for field in self._fields if field.name not in drop]
         self._fields = kept + [Field(name, value) for name, value in more]
+
+    def amend(self, gone: Iterable[Field], more: Sequence[Field]) -> None:
+        """As alter, with fields of its own, and with others that are made already: half the time."""
+        fields = [*self._fields]
+        for field in gone:
+            fields.remove(field)  # which is by identity
+        fields += more
+        self._fields = fields
 
     def retarget(self, target: bytes, host: bytes) -> None:
         changed = {b":path": target, b":authority": host, b"host": host}

@@ -89,10 +89,19 @@ class TokenBucket:
 
     def take(self, now: float) -> float:
         """Takes a token and returns 0.0; or takes none and returns in how many seconds there is one (inf: never)."""
-        wait_s = self.wait_s(now)
-        if not wait_s:
-            self.spend()
-        return wait_s
+        # In one piece: it is asked with each request of a route with a limit.
+        elapsed_s = now - self._updated_s
+        self._updated_s = now
+        tokens = self._tokens
+        if elapsed_s > 0.0:  # a clock that stands or goes back gives none, and takes none
+            tokens += elapsed_s * self._rate_per_s
+            if tokens > self._burst:
+                tokens = self._burst
+        if tokens >= 1.0:
+            self._tokens = tokens - 1.0
+            return 0.0
+        self._tokens = tokens
+        return self._until_one(tokens)
 
     def spend(self) -> None:
         """A token that is there, as wait_s has just said."""
@@ -100,9 +109,10 @@ class TokenBucket:
 
     def wait_s(self, now: float) -> float:
         """The same, and takes none."""
-        elapsed_s = max(now - self._updated_s, 0.0)  # a clock that stands or goes back gives none, and takes none
+        elapsed_s = max(now - self._updated_s, 0.0)
         tokens = self._tokens = min(self._tokens + elapsed_s * self._rate_per_s, self._burst)
         self._updated_s = now
-        if tokens >= 1.0:
-            return 0.0
+        return 0.0 if tokens >= 1.0 else self._until_one(tokens)
+
+    def _until_one(self, tokens: float) -> float:
         return (1.0 - tokens) / self._rate_per_s if self._rate_per_s else float("inf")

@@ -12,10 +12,10 @@ from milliroute.proxy.state import PolicyState
 
 class Policy:
     """statuses: which may be tried again. Times in seconds, 0 for none. try_s: of one try, until its response begins;
-    request_s: of the whole request.
+    request_s: of the whole request; first_s: the shorter of the two.
     """
 
-    __slots__ = ("_grpc", "_limit", "_methods", "idle_s", "request_s", "statuses", "try_s")
+    __slots__ = ("_grpc", "_limit", "_methods", "first_s", "idle_s", "request_s", "statuses", "try_s")
 
     def __init__(self, state: PolicyState) -> None:
         self.statuses = frozenset(status for low, high in state.retry_statuses for status in range(low, high + 1))
@@ -27,6 +27,7 @@ class Policy:
         limits_ms = [ms for ms in (state.try_timeout_ms, state.response_timeout_ms) if ms]
         self.try_s = min(limits_ms) / 1000 if limits_ms else 0.0
         self.request_s = state.request_timeout_ms / 1000
+        self.first_s = min(filter(None, (self.try_s, self.request_s)), default=0.0)
         self.idle_s = state.idle_timeout_ms / 1000
 
     @property

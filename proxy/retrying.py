@@ -34,12 +34,11 @@ class Retrying(Sending):
 
     # From the rim
 
-    def expire_try(self) -> None:
+    def _expire_try(self, now: float) -> None:
         """One try has taken too long; or the pause before the next one is over."""
-        self._has_try_limit = False
-        if self._is_over or self.has_begun_response:
+        if self.has_begun_response:
             return
-        now, policy = monotonic(), self._split.policy
+        policy = self._split.policy
         if self._upstream is None:
             self._end_pause(now)
             return
@@ -84,8 +83,7 @@ class Retrying(Sending):
     def _broken(self, error: ProxyError, *, is_untouched: bool, is_unprocessed: bool) -> None:
         """Its connection or stream, before anything of the response went on."""
         upstream, self._upstream = self._upstream, None
-        if self._has_try_limit:
-            self._drop_try()
+        self._try_ends_s = 0.0
         if is_unprocessed:
             # RFC 9113 section 8.7: any method.
             is_sent_again = self._may_resend and self._count().unprocessed < MAX_UNPROCESSED_TRIES
@@ -141,8 +139,7 @@ class Retrying(Sending):
     def _retry(self, now: float) -> None:
         """What came of this try is counted already, and thrown away."""
         upstream, self._upstream = self._upstream, None
-        if self._has_try_limit:
-            self._drop_try()
+        self._try_ends_s = 0.0
         self._is_counted = False
         self._charged_s = now
         self._count().tries += 1

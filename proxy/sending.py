@@ -41,8 +41,6 @@ class Timed(Receiver, Protocol):
 
     def expire(self) -> None: ...
 
-    def expire_try(self) -> None: ...
-
     def pause_backend(self) -> None: ...
 
     def resume_backend(self) -> None: ...
@@ -54,6 +52,7 @@ class Sending(Timed):
     """
 
     __slots__ = (
+        "_alarm_s",
         "_attempts",
         "_authority",
         "_charged_s",
@@ -62,8 +61,6 @@ class Sending(Timed):
         "_endpoint",
         "_ends_s",
         "_grpc_ms",
-        "_has_deadline",
-        "_has_try_limit",
         "_held",
         "_http_status",
         "_is_clients_limit",
@@ -78,6 +75,7 @@ class Sending(Timed):
         "_read_s",
         "_split",
         "_trailers",
+        "_try_ends_s",
         "_upstream",
         "_waits_since_s",
         "has_begun_response",
@@ -109,8 +107,9 @@ class Sending(Timed):
         self._may_resend = False  # all of the request that has come is at hand in _outgoing
         self._trailers: Sequence[Field] | None = None  # at the end of the request, while it may have to be sent again
         self._held: ResponseHead | None = None  # of a gRPC response that may have to be tried again for its trailers
-        self._ends_s = 0.0  # its deadline; 0 where there is none
-        self._has_deadline = self._has_try_limit = False
+        # When all of it has to be over, when this try or this pause, and when to look at both again; 0: never. The look
+        # comes no later than either, and a limit that is lifted leaves it where it is: one deadline serves both.
+        self._ends_s = self._try_ends_s = self._alarm_s = 0.0
         self.has_begun_response = False
         # Of the time since _charged_s the leaf is guilty; since _waits_since_s the backend has all it needs to answer.
         self.started_s = self._charged_s = self._waits_since_s = monotonic()
@@ -132,7 +131,8 @@ class Sending(Timed):
             self.refuse(Overloaded(f"over {context.max_in_flight} requests at once"))
             return
         if self.head.is_h2 and self.head.method == b"POST" and (timeout_s := self.head.timeout_s()) is not None:
-            self._end_within(timeout_s, is_clients=True)
+            self._end_by(self.started_s + timeout_s, is_clients=True)
+            self._wake_by(self._ends_s)
         try:
             found = self._context.router.find(self._authority)
         except NoRoute as exc:
@@ -216,6 +216,8 @@ class Sending(Timed):
             split = found.only
             if split is not None:
                 self._split = split
+                if split.limits is not None and (over := split.limits.judge(self._client, now)) is not None:
+                    raise over
                 leaf = router.leaf_of(split, self.head, self._client)
             else:
                 leaf = self._leaf_of_route(found, now)
@@ -240,7 +242,9 @@ class Sending(Timed):
         if policy is not None:
             split.budget.requests += 1
             if policy.request_s:
-                self._end_within(policy.request_s, is_clients=False)
+                self._end_by(now + policy.request_s, is_clients=False)
+            if policy.first_s:
+                self._wake_by(now + policy.first_s)
         if endpoint.accrual is not None and endpoint.accrual.is_out:
             self._is_probe = self._context.ejections.probe(endpoint, now)
         if fault is not None and self._is_hindered(fault):
@@ -303,17 +307,18 @@ class Sending(Timed):
         if endpoint.accrual is not None and endpoint.accrual.is_out:
             self._is_probe = ejections.probe(endpoint, now)
 
-    def _end_within(self, timeout_s: float, *, is_clients: bool) -> None:
-        """Of several deadlines the first holds."""
-        ends_s = monotonic() + timeout_s
-        if self._ends_s and self._ends_s <= ends_s:
-            return
-        context = self._context
-        if self._has_deadline:
-            context.drop_deadline(self.expire)
-        self._ends_s, self._is_clients_limit = ends_s, is_clients
-        self._has_deadline = True
-        context.set_deadline(self.expire, timeout_s)
+    def _end_by(self, at_s: float, *, is_clients: bool) -> None:
+        """Of several deadlines the first holds. Whoever sets one sees to it that the look comes in time."""
+        if not 0.0 < self._ends_s <= at_s:
+            self._ends_s, self._is_clients_limit = at_s, is_clients
+
+    def _wake_by(self, at_s: float) -> None:
+        if self._alarm_s:
+            if self._alarm_s <= at_s:
+                return
+            self._context.drop_deadline(self)
+        self._alarm_s = at_s
+        self._context.set_deadline(self, at_s)
 
     def _dispatch(self, endpoint: Endpoint, now: float) -> None:
         leaf = self._leaf
@@ -338,8 +343,10 @@ class Sending(Timed):
             self._is_counted = True
             leaf.series.requests += 1
         policy = self._split.policy
-        if policy is not None and policy.try_s and not self._has_try_limit:
-            self._limit_try(policy.try_s)
+        if policy is not None and policy.try_s and not self._try_ends_s:
+            ends_s = self._try_ends_s = now + policy.try_s
+            if not 0.0 < self._alarm_s <= ends_s:  # as a rule it has been set when the request was routed
+                self._wake_by(ends_s)
         self._may_resend = len(data) <= MAX_REPLAY_BYTES
         if not self._may_resend:
             self._outgoing = b""
@@ -383,24 +390,18 @@ class Sending(Timed):
         else:
             self._context.ejections.failed(self._endpoint, now)
 
-    def _drop_try(self) -> None:
-        self._has_try_limit = False
-        self._context.drop_deadline(self.expire_try)
-
     def _limit_try(self, timeout_s: float) -> None:
-        """Until expire_try."""
-        self._has_try_limit = True
-        self._context.set_deadline(self.expire_try, timeout_s)
+        """Until it expires."""
+        self._try_ends_s = monotonic() + timeout_s
+        self._wake_by(self._try_ends_s)
 
     def _finish(self) -> None:
         """What carried it is in its pool or another's from here on, and each would keep the other alive."""
         self._is_over = True
         self._context.in_flight -= 1
         self._upstream = None
-        if self._has_deadline:
-            self._context.drop_deadline(self.expire)
-        if self._has_try_limit:
-            self._drop_try()
+        if self._alarm_s:
+            self._context.drop_deadline(self)
         if self._is_probe:
             self._context.ejections.probe_lost(self._endpoint)
         if self._leaf is not None:

@@ -66,7 +66,8 @@ def _takes_any(matches: Sequence[Matcher | RouteMatcher], head: RequestHead) -> 
 
 
 class AuthorityTable:
-    """All of one authority. only: its split where nothing has to be asked of a request before, else None. access: None
+    """All of one authority. only: its split where nothing has to be asked of a request before but whether it is
+    within its limits, else None. access: None
     where everybody may. limits: of its routes, each once.
     """
 
@@ -145,7 +146,7 @@ def build(
         made.rescue()
     if any(route.rate_limits for route in state.routes):
         _limit(table, previous, terms.workers, now_s)
-    table.only = routes[0].split if routes and routes[0].is_plain and not routes[0].split.limits else None
+    table.only = routes[0].split if routes and routes[0].is_plain else None
     table.access = _access(key, state, previous) if state.access else None
     return table
 

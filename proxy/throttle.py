@@ -146,14 +146,14 @@ class Throttle(Client):
 
     def _wait(self) -> None:
         self._is_timed = True
-        self._context.set_deadline(self._pass_on, STEP_S)
+        self._context.set_deadline(self, monotonic() + STEP_S)
 
     def _unschedule(self) -> None:
         if self._is_timed:
-            self._context.drop_deadline(self._pass_on)
+            self._context.drop_deadline(self)
             self._is_timed = False
 
-    def _pass_on(self) -> None:
+    def expire(self) -> None:
         """What has become due."""
         count = min(int((monotonic() - self._last_s) * self._bytes_per_s), len(self._waiting))
         self._last_s += count / self._bytes_per_s

@@ -42,8 +42,8 @@ _USUAL_STATUSES = {
 }
 
 # What the name of a field asks for, and Field.kind once its value is right: nothing more, a look by a rule, being a
-# pseudo-field; a look at `te`, which is plain then. 0: not judged yet.
-_PLAIN, _SPECIAL, _PSEUDO, _TE = range(1, 5)
+# pseudo-field; a look at `te`, which is plain then; to be told apart as what proxies said. 0: not judged yet.
+_PLAIN, _SPECIAL, _PSEUDO, _TE, _SAID = range(1, 6)
 
 
 class RequestVerdict(msgspec.Struct, gc=False):
@@ -51,6 +51,7 @@ class RequestVerdict(msgspec.Struct, gc=False):
 
     authority: lower case, of :authority or else of Host. protocol: of extended CONNECT (RFC 8441) or b"".
     content_length: None where not said. drop: names that are not passed on: Host beside :authority, and l5d-* orders.
+    said: the fields by which proxies say whom they ask for and that they were passed (x-forwarded-*, Forwarded, Via).
     """
 
     method: bytes
@@ -60,6 +61,7 @@ class RequestVerdict(msgspec.Struct, gc=False):
     protocol: bytes = b""
     content_length: int | None = None
     drop: frozenset[bytes] = frozenset()
+    said: Sequence[Field] = ()
 
 
 def judge_request(
@@ -68,7 +70,8 @@ def judge_request(
     """may_extended_connect: we have sent SETTINGS_ENABLE_CONNECT_PROTOCOL. Raises StreamError; its status says what an
     answer would be: 400, 414 or 501.
     """
-    pseudo, special = _sort(fields, _REQUEST_PSEUDO)
+    said: list[Field] = []
+    pseudo, special = _sort(fields, _REQUEST_PSEUDO, said)
     method = pseudo.get(b":method", b"")
     if method == b"CONNECT" or b":protocol" in pseudo:
         _judge_connect(pseudo, special, may_extended_connect)
@@ -84,6 +87,8 @@ def judge_request(
     if special:
         verdict.content_length = _content_length(special, end_stream)
         verdict.drop = _dropped(pseudo, special)
+    if said:
+        verdict.said = said
     return verdict
 
 
@@ -147,8 +152,10 @@ def judge_length(content_length: int | None, received: int, *, is_end: bool) -> 
         raise StreamError(PROTOCOL_ERROR, f"DATA of {received} bytes, content-length says {content_length}")
 
 
-def _sort(fields: Iterable[Field], allowed: frozenset[bytes]) -> tuple[dict[bytes, bytes], list[Field]]:
-    """(pseudo-fields, regular fields that a rule is about); all others have passed."""
+def _sort(
+    fields: Iterable[Field], allowed: frozenset[bytes], said: list[Field] | None = None
+) -> tuple[dict[bytes, bytes], list[Field]]:
+    """(pseudo-fields, regular fields that a rule is about); all others have passed. said: gets what proxies said."""
     pseudo: dict[bytes, bytes] = {}
     special: list[Field] = []
     is_past_pseudo = False
@@ -163,7 +170,10 @@ def _sort(fields: Iterable[Field], allowed: frozenset[bytes]) -> tuple[dict[byte
             pseudo[name] = field.value
         else:
             is_past_pseudo = True
-            special.append(field)
+            if kind == _SPECIAL:
+                special.append(field)
+            elif said is not None:
+                said.append(field)
     return pseudo, special
 
 
@@ -201,6 +211,8 @@ def _kind(name: bytes) -> int:
         raise StreamError(PROTOCOL_ERROR, f"{name.decode()} is of the connection and has no place in HTTP/2")
     if name in (b"content-length", b"host") or rules.is_order(name):
         return _SPECIAL
+    if name == b"via" or rules.is_about_clients(name):
+        return _SAID
     return _TE if name == b"te" else _PLAIN
 
 

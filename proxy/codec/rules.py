@@ -32,6 +32,7 @@ RESPONSE_NAMES = (
 )  # fmt: skip
 # Fields that are never passed on, whether nominated or not.
 HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"http2-settings"))
+_ABOUT_CLIENTS = (b"forwarded", b"x-real-ip")
 # Connection may not nominate these away: removing them would change what the message means (abuse since 2019).
 _NEVER_NOMINATED = frozenset((
     b"host", b"content-length", b"transfer-encoding", b"content-type", b"authorization", b"expect",
@@ -83,6 +84,13 @@ def is_host(value: bytes) -> bool:
 def is_order(name: bytes) -> bool:
     """l5d-* fields are orders to proxies and identities: never from a client. CGI-like backends read _ as -."""
     return name.startswith((b"l5d-", b"l5d_"))
+
+
+def is_about_clients(name: bytes) -> bool:
+    """What proxies say of the client before them; name: lower case. Some servers take `_` for `-`, so such a spelling
+    is the same field."""
+    name = name.replace(b"_", b"-")
+    return name.startswith(b"x-forwarded-") or name in _ABOUT_CLIENTS
 
 
 def judge_request(method: bytes, fields: Fields, *, is_http10: bool) -> RequestVerdict:

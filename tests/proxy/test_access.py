@@ -1,8 +1,12 @@
 """Guards as tables of cases: who asks, from where, for what, and whether they are let in."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from milliroute.proxy.access import LOG_EVERY_S, Access
+from milliroute.proxy.matching import matcher
+from milliroute.proxy.message import RequestHead
 from milliroute.proxy.paths import is_normal
 from milliroute.proxy.state import (
     AuthenticationState,
@@ -198,6 +202,22 @@ def test_a_path_of_8_kib_is_judged_in_linear_time() -> None:
     assert is_normal(b"/a" * 4096)
     assert not is_normal(b"/a" * 4096 + b";")
     assert not is_normal(b"/" * 8192)
+
+
+@given(
+    st.lists(st.sampled_from(("GET", "POST", "*")), max_size=2, unique=True),
+    st.sampled_from(("", "/", "/a.*", "/api", "/.*", "/a[bc]", "/a/[0-9]+.*")),
+    st.sampled_from((b"GET", b"POST", b"PUT")),
+    st.lists(st.sampled_from((b"/", b"a", b"pi", b".", b"%2f", b"?", b"c", b"1", b";")), max_size=6).map(b"".join),
+)
+def test_a_match_takes_what_the_same_match_of_a_route_takes_if_the_path_is_in_normal_form(
+    methods: list[str], expression: str, method: bytes, target: bytes
+) -> None:
+    match = MatchState(path_regex=expression, methods=methods)
+    head = RequestHead(method, b"/" + target, b"a", b"")
+    judged = access(allowing(networks("0.0.0.0/0"), matches=[match])).judge(Asker(), head)
+    is_judgeable = not expression or is_normal(head.target)
+    assert (judged is None) == (is_judgeable and matcher(match).takes(head))
 
 
 @pytest.mark.parametrize(

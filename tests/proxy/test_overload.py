@@ -88,3 +88,16 @@ def test_after_the_wait_that_a_bucket_names_there_is_a_token(rate: float, burst:
     while (wait_s := bucket.take(0.0)) == 0.0:
         pass
     assert bucket.take(wait_s * (1 + 1e-9) + 1e-9) == 0.0
+
+
+@given(st.floats(0, 1000), st.integers(1, 5), st.lists(st.floats(-0.5, 0.5), max_size=100))
+def test_taking_is_asking_and_spending_also_where_the_clock_goes_back(
+    rate: float, burst: int, gaps: list[float]
+) -> None:
+    short, long, now = TokenBucket(rate, burst, 0.0), TokenBucket(rate, burst, 0.0), 0.0
+    for gap in gaps:
+        now += gap
+        wait_s = long.wait_s(now)
+        if not wait_s:
+            long.spend()
+        assert short.take(now) == wait_s

@@ -5,12 +5,22 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from milliroute.proxy import table
 from milliroute.proxy.errors import NoBackend, NoRoute
 from milliroute.proxy.metrics import LeafSeries
 from milliroute.proxy.split import Split
-from milliroute.proxy.state import AuthorityState, HeaderMatchState, MatchState, RampState, SplitState, StickyState
+from milliroute.proxy.state import (
+    AuthorityState,
+    HeaderMatchState,
+    MatchState,
+    RampState,
+    RateLimitState,
+    RateState,
+    SplitState,
+    StickyState,
+)
 from milliroute.proxy.table import AuthorityTable
 from tests.proxy.tables import KEY, authority, backend, leaves, request, split
 
@@ -85,6 +95,13 @@ def test_any_of_the_matches_is_enough() -> None:
     built = matched(MatchState("/a"), MatchState(headers=[HeaderMatchState("b", "1")]))
     assert leaf_names(built, path="/a") == ["v1"]
     assert leaf_names(built, "B: 1", path="/other") == ["v1"]
+
+
+def test_a_limit_alone_asks_nothing_of_a_request() -> None:
+    state = leaves({"v1": [1]}, 1)
+    limit = RateLimitState("a", "", RateState(1, 1000, 1))
+    built = build(replace(state, routes=[replace(route, rate_limits=(limit,)) for route in state.routes]))
+    assert only(built).limits is not None
 
 
 def test_request_that_no_match_takes_goes_to_the_default_route() -> None:

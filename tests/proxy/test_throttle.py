@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from milliroute.proxy.config import Codec
+from milliroute.proxy.deadlines import Timed
 from milliroute.proxy.message import ResponseHead
 from milliroute.proxy.state import AuthorityState, FaultPartState, FaultState
 from milliroute.proxy.throttle import HIGH_WATER_BYTES, Throttle
@@ -152,13 +153,13 @@ class Clock:
     """Stands for the context: deadlines come when the test says so."""
 
     def __init__(self) -> None:
-        self.due: list[Callable[[], None]] = []
+        self.due: list[Timed] = []
 
-    def set_deadline(self, callback: Callable[[], None], timeout_s: float) -> None:
-        self.due.append(callback)
+    def set_deadline(self, timed: Timed, at_s: float) -> None:
+        self.due.append(timed)
 
-    def drop_deadline(self, callback: Callable[[], None]) -> None:
-        self.due.remove(callback)
+    def drop_deadline(self, timed: Timed) -> None:
+        self.due.remove(timed)
 
 
 class Ends:
@@ -188,5 +189,5 @@ def test_a_client_that_takes_nothing_holds_up_the_pieces_and_the_backend_until_i
     made.go_on()
     assert ends.said[2:] == []  # still above the mark
     now += 0.2
-    clock.due.pop()()
+    clock.due.pop().expire()
     assert ends.said[2:] == [("send_body", b"a" * 200, False), ("resume_backend",)]

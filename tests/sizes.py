@@ -2,7 +2,11 @@
 
 import os
 
+import pytest
+
 IS_LONG = bool(os.environ.get("MILLIROUTE_LONG"))
+# For end-to-end tests of what is above the codecs.
+CODEC = pytest.mark.parametrize("codec", ["fast", "reference"] if IS_LONG else ["fast"])
 
 
 def cases(all_of_them: int, part: float = 0.2) -> int:

@@ -20,6 +20,7 @@ from tests.e2e.stand import (
     stand,
     write_split,
 )
+from tests.sizes import CODEC
 
 WEB = "spiffe://cluster.local/ns/default/sa/web"
 OPS = "spiffe://cluster.local/ns/default/sa/ops"
@@ -97,7 +98,7 @@ def ask(client: http.client.HTTPConnection, path: str, method: str = "GET") -> i
     return answer.status
 
 
-@pytest.mark.parametrize("codec", ["fast", "reference"])
+@CODEC
 def test_who_may_do_what_is_in_the_files_and_counts_at_once(tmp_path: Path, ours: Authority, codec: str) -> None:
     with stand(tmp_path) as here:
         run = guarded(here, ours, codec)

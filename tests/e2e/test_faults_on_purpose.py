@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.big_backend import MIB
-from tests.e2e.h2_stand import BOTH_CODECS
 from tests.e2e.stand import Process, backend_flags, eventually, get, get_json, is_ready, stand
+from tests.sizes import CODEC
 
 SPLIT = """\
 apiVersion: split.smi-spec.io/v1alpha4
@@ -56,7 +56,7 @@ def _ask(client: HTTPConnection, path: str = "/", **headers: str) -> tuple[int, 
     return answer.status, answer.read().decode()
 
 
-@BOTH_CODECS
+@CODEC
 def test_only_requests_that_match_path_header_and_leaf_are_refused(tmp_path: Path, codec: str) -> None:
     fault = "abort=418 50%; path=/api; header=x-test:yes; leaf=reviews-v2"
     with _running(tmp_path, fault, "--codec", codec) as (proxy, client):
@@ -68,7 +68,7 @@ def test_only_requests_that_match_path_header_and_leaf_are_refused(tmp_path: Pat
         assert page["authorities"][0]["splits"][0]["fault"] == fault  # type: ignore[index]  # JSON
 
 
-@BOTH_CODECS
+@CODEC
 def test_a_slow_response_is_whole_and_others_are_as_fast_as_ever(tmp_path: Path, codec: str) -> None:
     fault = "bandwidth=8Mi; header=x-test:yes"
     with _running(tmp_path, fault, "--codec", codec, kind="big_backend") as (_, client):

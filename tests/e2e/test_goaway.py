@@ -11,11 +11,12 @@ from h2.settings import SettingCodes
 
 from tests.e2e import traffic
 from tests.e2e.h2_peer import Peer, backend, client, plain
-from tests.e2e.h2_stand import BOTH_CODECS, LEAVES, requests_by_leaf, run
+from tests.e2e.h2_stand import LEAVES, requests_by_leaf, run
 from tests.e2e.stand import Stand, eventually, get, stand
 from tests.e2e.traffic import Record
+from tests.sizes import CODEC
 
-pytestmark = BOTH_CODECS
+pytestmark = CODEC
 LARGEST_ID = 2**31 - 1
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.e2e.h2_stand import BOTH_CODECS, LEAVES, run
+from tests.e2e.h2_stand import LEAVES, run
 from tests.e2e.stand import Stand, eventually, stand
+from tests.sizes import CODEC
 
-pytestmark = BOTH_CODECS
+pytestmark = CODEC
 MIB = 1024 * 1024
 ANY_SIZE = (("grpc.max_receive_message_length", 16 * MIB),)
 

@@ -11,10 +11,11 @@ from h2.errors import ErrorCodes
 from h2.events import InformationalResponseReceived, RequestReceived, StreamEnded, StreamReset
 
 from tests.e2e.h2_peer import Peer, backend, client, plain
-from tests.e2e.h2_stand import BOTH_CODECS, H2C, run_speaking
+from tests.e2e.h2_stand import H2C, run_speaking
 from tests.e2e.stand import PATIENCE_S, stand
+from tests.sizes import CODEC
 
-pytestmark = BOTH_CODECS
+pytestmark = CODEC
 GET = b"GET /x HTTP/1.1\r\nhost: reviews\r\nte: trailers\r\nconnection: te, close\r\n\r\n"
 
 

@@ -10,9 +10,9 @@ from hyperframe.frame import GoAwayFrame
 from tests.e2e import floods
 from tests.e2e.flooder import ATTACKS, opening
 from tests.e2e.h2_peer import HEADER_BYTES
-from tests.e2e.h2_stand import BOTH_CODECS, run
+from tests.e2e.h2_stand import run
 from tests.e2e.stand import PATIENCE_S, get, stand
-from tests.sizes import IS_LONG
+from tests.sizes import CODEC
 
 pytestmark = pytest.mark.parametrize("attack", sorted(ATTACKS))
 # More than any budget of the manual, and few enough to be read at once: what is unread would reset the connection.
@@ -31,7 +31,7 @@ def _goaway_code(port: int, said: bytes) -> int:
     raise AssertionError("closed without GOAWAY")
 
 
-@BOTH_CODECS
+@CODEC
 def test_an_attacker_is_told_to_calm_down_and_cut_off(tmp_path: Path, codec: str, attack: str) -> None:
     with stand(tmp_path) as here:
         proxy = run(here, here.backends("reviews-v1", "reviews-v2"), codec)
@@ -40,7 +40,7 @@ def test_an_attacker_is_told_to_calm_down_and_cut_off(tmp_path: Path, codec: str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("codec", ["fast", "reference"] if IS_LONG else ["fast"])
+@CODEC
 def test_no_attacker_is_let_go_on_and_no_other_request_fails(tmp_path: Path, codec: str, attack: str) -> None:
     outcome = floods.measure(tmp_path, attack, codec, seconds=1)
     calm, other, uncut = outcome.cut

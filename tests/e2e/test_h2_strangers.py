@@ -5,10 +5,11 @@ from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
-from tests.e2e.h2_stand import BOTH_CODECS, H2C, needs, nghttpd, output, requests_by_leaf, run, run_speaking
+from tests.e2e.h2_stand import H2C, needs, nghttpd, output, requests_by_leaf, run, run_speaking
 from tests.e2e.stand import PATIENCE_S, eventually, stand
+from tests.sizes import CODEC
 
-pytestmark = [BOTH_CODECS, needs("curl", "h2load", "nghttp", "nghttpd")]
+pytestmark = [CODEC, needs("curl", "h2load", "nghttp", "nghttpd")]
 MIB = 1024 * 1024
 SAID = "%{http_code} %{http_version}"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from tests.e2e.h2_stand import BOTH_CODECS
 from tests.e2e.stand import Process, Stand, backend_flags, eventually, get, get_json, is_ready, stand
+from tests.sizes import CODEC
 
 SPLIT = """\
 apiVersion: split.smi-spec.io/v1alpha4
@@ -72,7 +72,7 @@ def _version(run: Process) -> int:
     return int(page["authorities"][0]["version"])  # type: ignore[index]  # JSON
 
 
-@BOTH_CODECS
+@CODEC
 def test_a_burst_passes_to_the_request_and_is_split_exactly(tmp_path: Path, codec: str) -> None:
     with _running(tmp_path, '"40/h"', "--codec", codec) as run:
         began_s = time.monotonic()
@@ -121,7 +121,7 @@ def test_admin_pages_are_never_limited(tmp_path: Path) -> None:
         assert {get(run.port("admin"), "/ready")[0] for _ in range(50)} == {200}
 
 
-@BOTH_CODECS
+@CODEC
 def test_a_call_above_the_limit_is_resource_exhausted(tmp_path: Path, codec: str) -> None:
     with stand(tmp_path) as here:
         names = ("reviews-v1", "reviews-v2")

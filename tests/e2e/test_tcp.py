@@ -26,6 +26,7 @@ from tests.e2e.stand import (
     stand,
     write_split,
 )
+from tests.sizes import CODEC
 
 MIB = 1024 * 1024
 NAMES = ("reviews-v1", "reviews-v2")
@@ -162,7 +163,7 @@ def _connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
 
 
-@pytest.mark.parametrize("codec", ["fast", "reference"])
+@CODEC
 def test_1000_connections_split_exactly_beside_requests(tmp_path: Path, codec: str) -> None:
     with _proxy(tmp_path, codec) as port:
         seen = []

@@ -16,8 +16,9 @@ from milliroute.proxy.config import TlsFiles
 from tests.certificates import Authority, authority
 from tests.e2e.stand import MILLIROUTE, Process, Stand, eventually, is_ready, stand
 from tests.proxy.backends import closed_port
+from tests.sizes import CODEC
 
-pytestmark = pytest.mark.parametrize("codec", ["fast", "reference"])
+pytestmark = CODEC
 MIB = 1024 * 1024
 
 SERVICE = """\

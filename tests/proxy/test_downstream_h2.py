@@ -9,7 +9,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, Event, ResponseReceived, StreamEnded, StreamReset
 
-from milliroute.proxy.config import Codec, Timeouts
+from milliroute.proxy.config import Codec, Limits
 from milliroute.proxy.state import AuthorityState
 from tests.proxy.backends import Origin, Visit, named
 from tests.proxy.serving import BOTH_CODECS, Proxy, on_loop, serving
@@ -90,7 +90,7 @@ async def test_each_stream_of_a_connection_is_split_on_its_own(codec: Codec) -> 
 async def test_stream_whose_client_opens_no_window_is_reset_and_others_go_on(codec: Codec) -> None:
     async with Origin(big) as origin:
         state = over_http1(leaves({"v1": [origin.port]}, 1))
-        async with serving(codec, state, timeouts=Timeouts(idle_s=0.3)) as proxy:
+        async with serving(codec, state, limits=Limits(stall_s=0.3)) as proxy:
             stuck, healthy = await connect(proxy, takes=False), await connect(proxy)
             stuck.get(1)
             healthy.get(1)

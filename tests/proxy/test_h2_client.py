@@ -123,7 +123,7 @@ async def test_client_gets_all_of_the_response_while_the_proxy_drains(
 async def test_client_that_takes_none_of_a_finished_response_is_reset(codec: Codec) -> None:
     async with (
         Backend(early) as backend,
-        serving_h2(codec, over_h2(backend), timeouts=Timeouts(idle_s=0.1)) as proxy,
+        serving_h2(codec, over_h2(backend), limits=Limits(stall_s=0.3)) as proxy,
     ):
         client = await h2_client(proxy, takes=False, settings=SMALL_WINDOW)
         stream_id = client.request()
@@ -166,7 +166,7 @@ async def test_connection_to_a_client_that_reads_nothing_does_not_stay_for_ever(
 
     async with (
         Backend(script) as backend,
-        serving_h2(codec, over_h2(backend), timeouts=Timeouts(idle_s=0.1)) as proxy,
+        serving_h2(codec, over_h2(backend), timeouts=Timeouts(idle_s=0.1), limits=Limits(stall_s=0.3)) as proxy,
     ):
         client = await h2_client(proxy, settings=windows)
         client.h2.increment_flow_control_window(2**30)

@@ -37,7 +37,18 @@ class StatusSeries:
 class LeafSeries:
     """All counts of one leaf under one authority; lives as long as the worker, over table swaps."""
 
-    __slots__ = ("authority", "by_error", "by_status", "leaf", "namespace", "requests", "retries", "skipped", "split")
+    __slots__ = (
+        "authority",
+        "by_error",
+        "by_status",
+        "leaf",
+        "namespace",
+        "requests",
+        "retries",
+        "skipped",
+        "split",
+        "tunnels",
+    )
 
     def __init__(self, authority: str, split: str, leaf: str, namespace: str) -> None:
         self.authority = authority
@@ -46,6 +57,7 @@ class LeafSeries:
         self.namespace = namespace
         self.requests = 0
         self.retries = 0
+        self.tunnels = 0  # open now: while there are any, each report names this authority as one in use
         self.skipped: dict[str, int] = {}
         self.by_status: dict[int, StatusSeries] = {}
         self.by_error: dict[str, StatusSeries] = {}
@@ -84,9 +96,9 @@ class LeafSeries:
         self.skipped[why] = self.skipped.get(why, 0) + 1
 
     def take(self) -> LeafDelta | None:
-        """What changed since the last call, and zero from here; None where nothing did."""
+        """What changed since the last call, and zero from here; None where nothing did and nobody has a tunnel."""
         changed = [s for s in (*self.by_status.values(), *self.by_error.values()) if s.count]
-        if not (self.requests or changed or self.retries or self.skipped):
+        if not (self.requests or changed or self.retries or self.skipped or self.tunnels):
             return None
         delta = LeafDelta(
             self.authority,

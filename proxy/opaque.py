@@ -269,9 +269,11 @@ class Tunnel:
         down = self._down
         self._up = up
         # All that can be known of it: what passes through has no end that would be good or bad.
-        if self._endpoint is not None and self._endpoint.accrual is not None:
-            self._is_probe = False
-            self._context.ejections.succeeded(self._endpoint, monotonic())
+        if self._endpoint is not None:
+            self._leaf.series.tunnels += 1
+            if self._endpoint.accrual is not None:
+                self._is_probe = False
+                self._context.ejections.succeeded(self._endpoint, monotonic())
         up.other, down.other = down, up
         held, self._held = self._held, b""
         if held:
@@ -313,6 +315,8 @@ class Tunnel:
         self._is_over = True
         self._held = b""
         if self._endpoint is not None:
+            if self._up is not None:
+                self._leaf.series.tunnels -= 1
             if self._is_probe:
                 self._context.ejections.probe_lost(self._endpoint)
             self._endpoint.load.end()

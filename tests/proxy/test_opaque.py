@@ -310,6 +310,23 @@ async def test_a_client_gone_while_the_backend_is_connected_to_leaves_nothing() 
 
 
 @on_loop
+async def test_an_authority_is_in_use_for_as_long_as_a_tunnel_is_open() -> None:
+    """Who is not in use is forgotten by a sidecar's agent, and then nobody would hear of a denial."""
+    async with Origin(echo) as origin, serving(state=to(origin)) as proxy:
+        client = await proxy.client()
+        await client.send(BINARY)
+        await client.reader.readexactly(len(BINARY))
+        (series,) = proxy.worker._router.series()
+        for _ in range(2):
+            delta = series.take()
+            assert delta is not None
+            assert (delta.authority, delta.requests, delta.responses) == ("reviews.default", 0, [])
+        client.close()
+        await until(lambda: not tunnels(proxy))
+        assert series.take() is None
+
+
+@on_loop
 async def test_a_tunnel_goes_on_in_a_drain_and_is_reset_when_the_grace_ends() -> None:
     async with Origin(echo) as origin, serving(state=to(origin)) as proxy:
         client = await proxy.client()

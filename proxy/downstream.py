@@ -17,6 +17,7 @@ from milliroute.proxy.context import ClientConnection, Context
 from milliroute.proxy.detection import is_declared_http, is_declared_opaque, is_h2_preface, is_opaque, may_be_opaque
 from milliroute.proxy.errors import ClientTimeout, LoopDetected, NoRoute, ProtocolError, ProxyError, RequestRefused
 from milliroute.proxy.exchange import Exchange
+from milliroute.proxy.kernel import untaken_bytes
 from milliroute.proxy.message import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead, with_close
 from milliroute.proxy.overload import earned_until, slow_body_text
 from milliroute.proxy.replies import error_reply
@@ -175,7 +176,7 @@ class Downstream(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._is_write_paused = True
-        self._unread_bytes = self._transport.get_write_buffer_size()
+        self._unread_bytes = -1
         self._taken_s = self._context.now - self._limits.initial_debt_s
         if self._exchange is not None:
             self._exchange.pause_response()
@@ -352,7 +353,7 @@ class Downstream(asyncio.Protocol):
 
     def _reads_too_slowly(self, now: float) -> bool:
         """Asked while what was written waits for the client."""
-        limits, unread = self._limits, self._transport.get_write_buffer_size()
+        limits, unread = self._limits, untaken_bytes(self._transport)
         taken = self._unread_bytes - unread
         self._unread_bytes = unread
         if taken > 0:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from milliroute.proxy import intake
+from milliroute.proxy import kernel
 from milliroute.proxy.codec.h1_body import Body, CloseBody, encode_chunk, encode_last_chunk
 from milliroute.proxy.dialer import Dialer, Receiver
 from milliroute.proxy.errors import (
@@ -151,7 +151,7 @@ class Upstream(asyncio.Protocol):
         self.idle_generation = 0
         self._is_tunnel = False
         self._is_write_paused = False
-        self._unproven_bytes = intake.PROVEN_BYTES
+        self._unproven_bytes = kernel.PROVEN_BYTES
         self._held = b""
         self._receiver: Receiver | None = None
         self._head: RequestHead | None = None
@@ -235,7 +235,7 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are asyncio.Transport by behaviour only.
         self._transport = cast("asyncio.Transport", transport)
-        intake.restrain(transport)
+        kernel.restrain(transport)
         self._tcp.opened += 1
         self._tcp.open_now += 1
 
@@ -334,7 +334,7 @@ class Upstream(asyncio.Protocol):
         if self._unproven_bytes > 0:
             self._unproven_bytes -= len(data)
             if self._unproven_bytes <= 0:
-                intake.let_grow(self._transport)
+                kernel.let_grow(self._transport)
         try:
             out, rest = body.feed(data)
         except ProtocolError as exc:

@@ -217,12 +217,8 @@ def allowed_trailers(section: bytes) -> bytes:
         return section
     if len(section) > MAX_TRAILER_BYTES or section.count(b"\n") > rules.MAX_FIELDS + 1:
         raise ProtocolError(f"trailers over {MAX_TRAILER_BYTES} bytes or {rules.MAX_FIELDS} fields")
-    kept = [line for line in section[:-4].split(b"\r\n") if _may_trail(line[: line.index(b":")].lower())]
+    kept = [line for line in section[:-4].split(b"\r\n") if rules.may_trail(line[: line.index(b":")].lower())]
     return b"".join(line + b"\r\n" for line in kept) + b"\r\n"
-
-
-def _may_trail(name: bytes) -> bool:
-    return name not in rules.FORBIDDEN_TRAILERS and not rules.is_order(name)
 
 
 def encode_chunk(payload: bytes, is_end: bool) -> bytes:

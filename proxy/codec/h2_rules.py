@@ -142,7 +142,7 @@ def judge_trailers(fields: Sequence[Field]) -> frozenset[bytes]:
     if special and any(field.name == b"content-length" for field in special):
         # The `h2` library would believe it: what frames a message is refused, not dropped.
         raise StreamError(PROTOCOL_ERROR, "content-length in trailers (RFC 9110 section 6.5.1)")
-    forbidden = [field.name for field in fields if field.name in rules.FORBIDDEN_TRAILERS]
+    forbidden = [field.name for field in fields if not rules.may_trail(field.name)]
     return frozenset(forbidden) if forbidden else _NO_NAMES
 
 

@@ -38,11 +38,11 @@ _NEVER_NOMINATED = frozenset((
     b"host", b"content-length", b"transfer-encoding", b"content-type", b"authorization", b"expect",
 ))  # fmt: skip
 # Fields that may not come as trailers (RFC 9110 section 6.5.1): framing, routing, authentication, content format.
-FORBIDDEN_TRAILERS = HOP_BY_HOP | frozenset((
+_FORBIDDEN_TRAILERS = HOP_BY_HOP | frozenset((
     b"age", b"authorization", b"cache-control", b"content-encoding", b"content-length", b"content-range",
     b"content-type", b"cookie", b"date", b"expect", b"expires", b"host", b"location", b"max-forwards", b"pragma",
     b"proxy-authenticate", b"proxy-authorization", b"range", b"retry-after", b"set-cookie", b"trailer",
-    b"transfer-encoding", b"vary", b"warning", b"www-authenticate",
+    b"transfer-encoding", b"vary", b"via", b"warning", b"www-authenticate",
 ))  # fmt: skip
 
 # RFC 3986 section 3.2.2 without userinfo: a reg-name, an IPv4 or a bracketed IPv6 address, then an optional port.
@@ -91,6 +91,14 @@ def is_about_clients(name: bytes) -> bool:
     is the same field."""
     name = name.replace(b"_", b"-")
     return name.startswith(b"x-forwarded-") or name in _ABOUT_CLIENTS
+
+
+def may_trail(name: bytes) -> bool:
+    """RFC 9110 section 6.5.1: nothing that frames, routes or says who asks; name: lower case."""
+    if name in _FORBIDDEN_TRAILERS:
+        return False
+    # The first letters of all that the two have; most trailers are grpc-status and begin with none of them.
+    return name[:1] not in b"flx" or not (is_order(name) or is_about_clients(name))
 
 
 def judge_request(method: bytes, fields: Fields, *, is_http10: bool) -> RequestVerdict:

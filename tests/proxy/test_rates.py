@@ -1,6 +1,7 @@
 """Slow senders and slow readers are cut off, by a rate and by a standstill; whoever keeps the rate is not."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.parametrize("codec", BOTH_CODECS)
 MIB = 1024 * 1024
 # Over after 0.1 s of too little; a standstill alone would be only after 100 s.
 STRICT = Limits(min_rate_bytes_s=1000, rate_grace_s=0.1, stall_s=100.0)
+SIZE = 220 * 1024
 LAX = Limits(min_rate_bytes_s=0, stall_s=100.0)
 HEAD = get("/", "content-length: 100000", method="POST")
 
@@ -135,6 +137,30 @@ async def test_reader_that_keeps_the_rate_gets_all(codec: Codec) -> None:
             taken += len(await client.reader.readexactly(MIB))
             await turns(proxy, 0.05)
         assert taken == 32 * MIB
+
+
+@on_loop
+async def test_reader_that_keeps_the_rate_gets_all_however_seldom_the_kernel_makes_room(codec: Codec) -> None:
+    """Of a send buffer it wants a third free before it takes more, and that takes this reader longer than stall_s."""
+
+    async def large(visit: Visit) -> None:
+        await visit.request()
+        await visit.answer(b"x" * SIZE)
+
+    limits = Limits(min_rate_bytes_s=1000, rate_grace_s=0.3, stall_s=0.3)
+    async with Origin(large) as origin, serving(codec, to(origin), limits=limits) as proxy:
+        client = await proxy.client()
+        client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await until(lambda: bool(proxy.downstreams()))
+        (connection,) = proxy.downstreams()
+        accepted = connection._transport.get_extra_info("socket")
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+        await client.send(get())
+        await client.reader.readuntil(b"\r\n\r\n")
+        taken = 0
+        while taken < SIZE:
+            taken += len(await client.reader.readexactly(min(4096, SIZE - taken)))
+            await asyncio.sleep(0.03)
 
 
 @on_loop

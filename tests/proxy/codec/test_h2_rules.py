@@ -259,6 +259,8 @@ def test_an_interim_response_does_not_end_the_stream() -> None:
 def test_trailers_have_no_pseudo_fields_and_forbidden_ones_are_named() -> None:
     assert judge_trailers(fields([(b"grpc-status", b"0"), (b"grpc-message", b"")])) == frozenset()
     assert judge_trailers(fields([(b"x-sum", b"1"), (b"host", b"h")])) == {b"host"}
+    said = {b"l5d-client-id", b"x-forwarded-for", b"x_forwarded_proto", b"forwarded", b"x-real-ip", b"via"}
+    assert judge_trailers(fields([(name, b"1") for name in (*said, b"x-sum", b"for")])) == said
     for name in (b":status", b":path", b":other", b"content-length"):
         with pytest.raises(StreamError):
             judge_trailers(fields([(name, b"200")]))

@@ -1,13 +1,16 @@
-"""How much a backend may send ahead: little, until what it sent has been taken.
+"""What the kernel holds of our connections: how much a backend may send ahead, and how much a client has yet to take.
 
-In comes a connection to a backend. Linux would let its receive buffer grow with what is read, to 1.5 MiB before a slow
-client is seen to be one (measured; up to tcp_rmem), and out of memory for TCP are then all connections of the machine.
-The rule not to break: the buffer is bounded after connecting, never before, or it would bound the window for good.
+In come transports. Linux would let the receive buffer of a connection to a backend grow with what is read, to 1.5 MiB
+before a slow client is seen to be one (measured; up to tcp_rmem), and out of memory for TCP are then all connections of
+the machine: it is kept small until what the backend sent has been taken. The rule not to break: a buffer is bounded
+after connecting, never before, or it would bound the window for good.
 """
 
 import asyncio
+import fcntl
 import socket
 import sys
+import termios
 from contextlib import suppress
 
 # Of the receive buffer; the kernel doubles it, and one read takes what it holds, 51 KiB (measured). Most answers fit
@@ -35,4 +38,16 @@ def let_grow(transport: asyncio.BaseTransport) -> None:
     if sys.platform == "linux" and sock is not None:
         with suppress(OSError):  # an older kernel: it stays as large as it is
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, GROWN_BYTES)
+            # The window was clamped to the small buffer, and a larger one alone does not lift that (measured).
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, GROWN_BYTES)
             sock.setsockopt(socket.SOL_SOCKET, SO_BUF_LOCK, 0)
+
+
+def untaken_bytes(transport: asyncio.WriteTransport) -> int:
+    """Of what was written, what the peer has not acknowledged; man 7 tcp, SIOCOUTQ. The transport's own buffer alone
+    would stand still for as long as the kernel makes no room, and that it does in steps of some 100 KiB."""
+    sock, held = transport.get_extra_info("socket"), 0
+    if sys.platform == "linux" and sock is not None:
+        with suppress(OSError, ValueError):  # it has ended
+            held = int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    return transport.get_write_buffer_size() + held

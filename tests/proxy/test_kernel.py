@@ -8,7 +8,7 @@ import termios
 
 import pytest
 
-from milliroute.proxy import intake
+from milliroute.proxy import kernel
 from milliroute.proxy.upstream import Upstream
 from tests.proxy.backends import Origin, Visit
 from tests.proxy.serving import Proxy, get, on_loop, serving, to, until
@@ -72,8 +72,9 @@ async def test_buffer_grows_freely_once_a_client_has_taken_much() -> None:
         client = await proxy.client()
         assert len((await client.get()).body) == 4 * MIB
         sock = upstream_socket(proxy)
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) > 2 * intake.RESTRAINED_BYTES
-        assert sock.getsockopt(socket.SOL_SOCKET, intake.SO_BUF_LOCK) == 0
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) > 2 * kernel.RESTRAINED_BYTES
+        assert sock.getsockopt(socket.SOL_SOCKET, kernel.SO_BUF_LOCK) == 0
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP) >= kernel.GROWN_BYTES
 
 
 @on_loop
@@ -87,5 +88,5 @@ async def test_small_answers_never_make_it_grow() -> None:
         for _ in range(20):
             assert (await client.get()).status == 200
         sock = upstream_socket(proxy)
-        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * intake.RESTRAINED_BYTES
-        assert sock.getsockopt(socket.SOL_SOCKET, intake.SO_BUF_LOCK) != 0
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 2 * kernel.RESTRAINED_BYTES
+        assert sock.getsockopt(socket.SOL_SOCKET, kernel.SO_BUF_LOCK) != 0

@@ -21,7 +21,7 @@ from tests.e2e.traffic import Record
 CONNECTIONS = 4
 LEAVES = ("reviews-v1", "reviews-v2")
 # So that each kind is cut off some times in a short test.
-STRICT = ("--header-timeout-s", "1", "--rate-grace-s", "1", "--stall-timeout-s", "3")
+STRICT = ("--header-timeout-s", "1", "--rate-grace-s", "1", "--stall-timeout-s", "1.5")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from milliroute.proxy.errors import AccessDenied
 from milliroute.proxy.ipc import AccessDelta
 from milliroute.proxy.matching import Matcher, matcher
 from milliroute.proxy.message import RequestHead
-from milliroute.proxy.paths import is_normal
+from milliroute.proxy.paths import is_normal, is_plain
 from milliroute.proxy.state import AuthenticationState, AuthorizationState, GuardState, MatchState, NetworkState
 
 # At most one log line about one guard in this time.
@@ -33,7 +33,8 @@ _Key = tuple[str, str, str, str, str]
 # authorizations that take such a client, by what they ask, None for nothing, with the counter of those they let in.
 _Takes = Callable[[RequestHead], bool]
 _Who = str | tuple[str, tuple[str, ...]]
-_Open = tuple[tuple["Guard", tuple[tuple[_Takes | None, "Counter"], ...]], ...]
+_Way = tuple[_Takes | None, "Counter"]
+_Open = tuple[tuple["Guard", tuple[_Way, ...]], ...]
 
 
 class Asker(Protocol):
@@ -48,13 +49,14 @@ class Asker(Protocol):
 class Access:
     """All guards before one authority."""
 
-    __slots__ = ("_guards", "_open", "_reads_names", "tally")
+    __slots__ = ("_guards", "_only", "_open", "_reads_names", "tally")
 
     def __init__(self, authority: str, guards: Sequence[GuardState], previous: "Access | None" = None) -> None:
         """previous: whose tally goes on. Raises ValueError or re2.error for what cannot be judged by."""
         self._guards = tuple(Guard(guard) for guard in guards)
         self._reads_names = any(guard.reads_names for guard in self._guards)
         self._open: dict[_Who, _Open] = {}
+        self._only: dict[_Who, _Way] = {}  # of those who have but one, at a single guard
         self.tally: Tally = previous.tally if previous is not None else Tally(authority)
 
     def judge(self, asker: Asker, head: RequestHead | None) -> AccessDenied | None:
@@ -62,6 +64,10 @@ class Access:
         if head is None:
             return self._judge_connection(asker)
         who = (asker.client_ip, asker.identities) if self._reads_names else asker.client_ip
+        only = self._only.get(who)
+        if only is not None and (only[0] is None or only[0](head)):
+            only[1].count += 1
+            return None
         found = self._open.get(who)
         if found is None:
             found = self._open_to(asker, who)
@@ -99,7 +105,10 @@ class Access:
         )
         if len(self._open) >= MAX_ADDRESSES:
             self._open.clear()
+            self._only.clear()
         self._open[who] = found
+        if len(found) == 1 and len(found[0][1]) == 1:
+            self._only[who] = found[0][1][0]
         return found
 
 
@@ -157,15 +166,21 @@ class _Match:
         if not _reads_path(state):
             return
         if isinstance(made, Matcher) and made.plain is not None:
-            self.takes = partial(_takes_plain, *made.plain)
+            self.takes = _plain_test(*made.plain)
         else:
             self.takes = partial(_takes_normal, made.takes)
 
 
-def _takes_plain(methods: frozenset[bytes], prefix: bytes, head: RequestHead) -> bool:
-    """As _takes_normal, of a match that asks for no more: most do, and this is half the calls."""
-    target = head.target
-    return (not methods or head.method in methods) and target.startswith(prefix) and is_normal(target)
+def _plain_test(methods: frozenset[bytes], prefix: bytes) -> _Takes:
+    """As _takes_normal, of a match that asks for no more: most do, and this is a third of the calls."""
+
+    def takes(head: RequestHead) -> bool:
+        target = head.target
+        if methods and head.method not in methods:
+            return False
+        return target.startswith(prefix) and (is_plain(target) is not None or is_normal(target))
+
+    return takes
 
 
 def _takes_normal(matches: _Takes, head: RequestHead) -> bool:

@@ -48,13 +48,13 @@ class Downstream(asyncio.Protocol):
         "_apex",
         "_awaits_continue",
         "_body",
-        "_client_ip",
         "_codec",
         "_connections",
         "_context",
         "_dialled",
         "_encodes",
         "_exchange",
+        "_forwarder",
         "_introduction",
         "_is_first",
         "_is_half_closed",
@@ -66,11 +66,13 @@ class Downstream(asyncio.Protocol):
         "_is_write_paused",
         "_limits",
         "_must_close",
+        "_parse",
         "_pending",
         "_taken_s",
         "_tcp",
         "_transport",
         "_unread_bytes",
+        "client_ip",
         "deadline_s",
     )
     _transport: asyncio.Transport
@@ -83,10 +85,11 @@ class Downstream(asyncio.Protocol):
         self._tcp = context.tcp
         self._apex = self._dialled = apex  # a request may have another apex, in ingress mode
         self._connections = connections
-        self._client_ip = ""
+        self.client_ip = "unknown"
+        forwarder = self._forwarder = context.forwarder
+        self._parse = self._codec.request if forwarder is None else self._codec.request_telling
         self._introduction: Introduction | None = None  # of its client to backends
-        # Or TLS has to be noted in them.
-        self._alters_heads = context.forwarder is not None or context.override is not None
+        self._alters_heads = context.override is not None  # or TLS has to be noted in them
         self._encodes = False  # the response comes over HTTP/2 and goes on in chunks
         self._is_first = True
         self._is_half_closed = False
@@ -107,13 +110,6 @@ class Downstream(asyncio.Protocol):
         self.deadline_s = 0.0
 
     @property
-    def client_ip(self) -> str:
-        if not self._client_ip:
-            peer = self._transport.get_extra_info("peername")
-            self._client_ip = str(peer[0]) if peer else "unknown"
-        return self._client_ip
-
-    @property
     def identities(self) -> tuple[str, ...]:
         found: tuple[str, ...] | None = self._transport.get_extra_info("identities")
         return found or ()
@@ -127,6 +123,8 @@ class Downstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are asyncio.Transport by behaviour only.
         self._transport = cast("asyncio.Transport", transport)
+        if peer := transport.get_extra_info("peername"):
+            self.client_ip = str(peer[0])
         self._is_tls = transport.get_extra_info("ssl_object") is not None
         self._alters_heads = self._alters_heads or self._is_tls
         self._connections.add(self)
@@ -197,7 +195,7 @@ class Downstream(asyncio.Protocol):
         self._is_serving = True
         while data and self._exchange is None and not self._is_write_paused:
             try:
-                parsed = self._codec.request(data)
+                parsed = self._parse(data)
             except RequestRefused as exc:
                 if not (self._is_first and self._is_other_protocol(data)):
                     self._refuse(exc)
@@ -210,6 +208,13 @@ class Downstream(asyncio.Protocol):
             head, end = parsed
             if self._alters_heads and not self._alter(head, data, end):
                 break
+            if self._forwarder is not None:
+                introduction = self._introduction or self._introduce(self._forwarder)
+                try:
+                    introduction.rewrite(head)
+                except LoopDetected as exc:
+                    self._refuse(exc)
+                    break
             exchange = self._exchange = Exchange(self._context, self, head, self._apex)
             self._must_close = head.wants_close
             data = data[end:]
@@ -228,7 +233,7 @@ class Downstream(asyncio.Protocol):
             self._transport.close()  # the rest of this head will never come
 
     def _alter(self, head: RequestHead, data: bytes, end: int) -> bool:
-        """What is said of the client on the way; False where the request goes nowhere. data: as it came, up to end."""
+        """By TLS, or for another apex; False where the request goes nowhere. data: as it came, up to end."""
         if self._is_tls:
             head.is_https = True
         override = self._context.override
@@ -238,23 +243,14 @@ class Downstream(asyncio.Protocol):
             except RequestRefused as exc:
                 self._refuse(exc)
                 return False
-        introduction = self._introduction
-        if introduction is None:
-            if self._context.forwarder is None:
-                return True
-            introduction = self._introduction = self._introduced(self._context.forwarder)
-        try:
-            introduction.rewrite(head)
-        except LoopDetected as exc:
-            self._refuse(exc)
-            return False
         return True
 
-    def _introduced(self, forwarder: "Forwarder") -> "Introduction":
+    def _introduce(self, forwarder: "Forwarder") -> "Introduction":
         # Here, because a worker that says nothing of clients need not carry it.
         from milliroute.proxy.forwarding_h1 import Introduction
 
-        return Introduction(forwarder, self.client_ip, is_https=self._is_tls)
+        made = self._introduction = Introduction(forwarder, self.client_ip, is_https=self._is_tls)
+        return made
 
     def _is_other_protocol(self, data: bytes) -> bool:
         """data: the first bytes, no HTTP/1; False where they are to be refused, else they go to whom they are for."""
@@ -366,6 +362,8 @@ class Downstream(asyncio.Protocol):
     def check_time(self, now: float) -> None:
         """From the sweep, some times a second."""
         exchange = self._exchange
+        if exchange is not None:
+            exchange.look_ahead(now)
         if self._is_write_paused and not self._is_tunnel and self._reads_too_slowly(now):
             self._context.errors.add(ClientTimeout.label)
             self.abort()

@@ -208,7 +208,10 @@ class H2Client(msgspec.Struct, eq=False):
 
     def check_time(self, now: float) -> None:
         exchange = self.exchange
-        if exchange is None or self._is_tunnel:
+        if exchange is None:
+            return
+        exchange.look_ahead(now)
+        if self._is_tunnel:
             return
         is_begun = exchange.has_begun_response or exchange.head.upgrade != b""
         if self._is_request_done or self._is_paused or is_begun:

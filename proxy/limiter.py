@@ -56,19 +56,23 @@ class Limiter:
 
     def judge(self, asker: Asker, now: float) -> RateLimited | None:
         """None: let through, and counted. now: by the monotonic clock."""
-        total = self._total
-        if self._is_for_all and total is not None:
-            wait_s = total.take(now)
-            return self._deny("total", "over the rate limit", wait_s) if wait_s else None
         own, scope = self._own(asker, now)
         wait_s = own.wait_s(now) if own is not None else 0.0
         if wait_s:
             return self._deny(scope, "over the rate limit of this client", wait_s)
-        if total is not None and (wait_s := total.take(now)):
-            return self._deny("total", "over the rate limit", wait_s)
-        if own is not None:
+        denied = self.judge_total(asker, now)
+        if denied is None and own is not None:
             own.spend()
-        return None
+        return denied
+
+    def shortest(self) -> _Judge:
+        """As judge."""
+        return self.judge_total if self._is_for_all else self.judge
+
+    def judge_total(self, asker: Asker, now: float) -> RateLimited | None:
+        """Where all clients are within one limit together, and only within that."""
+        wait_s = self._total.take(now) if self._total is not None else 0.0
+        return self._deny("total", "over the rate limit", wait_s) if wait_s else None
 
     def take(self) -> list[LimitDelta]:
         """Refused since the last call."""
@@ -100,14 +104,15 @@ class Limiter:
 
 
 class RouteLimits:
-    """Of one route; a request must be within all. judge: of the only one, where there is one."""
+    """Of one route; a request must be within all. judge: of the only one, where there is one, and of that the shortest
+    that will do."""
 
     __slots__ = ("judge", "limiters")
 
     def __init__(self, limiters: Iterable[Limiter]) -> None:
         self.limiters = tuple(limiters)
         # No method of its own: it would refer back to itself, and a replaced table would be left to the collector.
-        self.judge: _Judge = self.limiters[0].judge if len(self.limiters) == 1 else partial(_judge, self.limiters)
+        self.judge: _Judge = self.limiters[0].shortest() if len(self.limiters) == 1 else partial(_judge, self.limiters)
 
 
 def _judge(limiters: tuple[Limiter, ...], asker: Asker, now: float) -> RateLimited | None:

@@ -8,6 +8,10 @@ canonical serialisation; hop-by-hop fields are already gone. The rule not to bre
 CHUNKED = -1
 UNTIL_CLOSE = -2
 
+# Of RequestHead.said.
+NOTHING_SAID = 0
+MUCH_SAID = -1
+
 Fields = list[tuple[bytes, bytes]]
 
 IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))  # RFC 9110 section 9.2.2
@@ -18,11 +22,14 @@ class RequestHead:
 
     wants_close: the client asked for it, or speaks HTTP/1.0; is_http10 clients get no chunks and no 1xx. is_h2: see
     message_h2; its bodies come as payload and never as chunks. is_https: it came by TLS, which no field of it says.
-    bare: the same before the filters of a leaf; set only where a leaf has some.
+    bare: the same before the filters of a leaf; set only where a leaf has some. said: of clients and hops before this
+    one, as far as a short look tells: NOTHING_SAID, MUCH_SAID, or one x-forwarded-for and nothing else, the line that
+    begins with the CR LF here in wire; set only by a codec's request_telling.
     """
 
     is_h2 = False
     bare: "RequestHead"
+    said: int
     __slots__ = (
         "bare",
         "expects_continue",
@@ -31,6 +38,7 @@ class RequestHead:
         "is_https",
         "length",
         "method",
+        "said",
         "target",
         "upgrade",
         "wants_close",

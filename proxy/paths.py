@@ -7,8 +7,8 @@ History: Envoy's CVE-2019-9901 (dots, doubled slashes) and CVE-2021-29492 (escap
 
 import re
 
-# Most paths: no escapes, no empty segments, none that begins with a dot.
-_is_plain = re.compile(rb"(?=/)(?:/(?!\.)[A-Za-z0-9\-._~!$&'()*+,=:@]++)*+/?(?:\?|\Z)").match
+# Of a target most paths are so, and then normal: no escapes, no empty segments, none that begins with a dot.
+is_plain = re.compile(rb"(?=/)(?:/(?!\.)[A-Za-z0-9\-._~!$&'()*+,=:@]++)*+/?(?:\?|\Z)").match
 _PATH = re.compile(rb"(?:/[A-Za-z0-9\-._~!$&'()*+,=:@%]*+)++\Z")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 # What must not be hidden behind a percent sign: plain characters (RFC 3986 section 2.3), separators, controls, a second
@@ -23,7 +23,7 @@ _NEVER_ESCAPED = frozenset(
 def is_normal(target: bytes) -> bool:
     """Whether nobody can read the path of this target otherwise: absolute, no empty or dot segments, nothing escaped
     that means something, none of the characters that RFC 3986 does not have there, and no `;`."""
-    if _is_plain(target) is not None:
+    if is_plain(target) is not None:
         return True
     path = target.partition(b"?")[0]
     if _PATH.match(path) is None or b"//" in path:

@@ -30,6 +30,9 @@ from milliroute.proxy.table import AuthorityTable
 if TYPE_CHECKING:
     from milliroute.proxy.codec.hpack_static import Field
 
+# A limit of time that ends sooner is watched from its beginning. The others are seen coming by the worker's rounds, a
+# few times a second: nearly every request is over before, and need not be entered anywhere.
+NEAR_S = 1.0
 # Linkerd's retry body limit: a request kept for a second try is at most this long.
 MAX_REPLAY_BYTES = 64 * 1024
 
@@ -108,7 +111,8 @@ class Sending(Timed):
         self._trailers: Sequence[Field] | None = None  # at the end of the request, while it may have to be sent again
         self._held: ResponseHead | None = None  # of a gRPC response that may have to be tried again for its trailers
         # When all of it has to be over, when this try or this pause, and when to look at both again; 0: never. The look
-        # comes no later than either, and a limit that is lifted leaves it where it is: one deadline serves both.
+        # comes no later than either, once they are near, and a limit that is lifted leaves it where it is: one deadline
+        # serves both.
         self._ends_s = self._try_ends_s = self._alarm_s = 0.0
         self.has_begun_response = False
         # Of the time since _charged_s the leaf is guilty; since _waits_since_s the backend has all it needs to answer.
@@ -132,7 +136,8 @@ class Sending(Timed):
             return
         if self.head.is_h2 and self.head.method == b"POST" and (timeout_s := self.head.timeout_s()) is not None:
             self._end_by(self.started_s + timeout_s, is_clients=True)
-            self._wake_by(self._ends_s)
+            if timeout_s <= NEAR_S:
+                self._wake_by(self._ends_s)
         try:
             found = self._context.router.find(self._authority)
         except NoRoute as exc:
@@ -243,7 +248,7 @@ class Sending(Timed):
             split.budget.requests += 1
             if policy.request_s:
                 self._end_by(now + policy.request_s, is_clients=False)
-            if policy.first_s:
+            if 0.0 < policy.first_s <= NEAR_S:
                 self._wake_by(now + policy.first_s)
         if endpoint.accrual is not None and endpoint.accrual.is_out:
             self._is_probe = self._context.ejections.probe(endpoint, now)
@@ -307,8 +312,16 @@ class Sending(Timed):
         if endpoint.accrual is not None and endpoint.accrual.is_out:
             self._is_probe = ejections.probe(endpoint, now)
 
+    def look_ahead(self, now: float) -> None:
+        """From the rounds, in any state of the request: what ends soon is watched from here on."""
+        if self._is_over:
+            return
+        for ends_s in (self._ends_s, self._try_ends_s):
+            if 0.0 < ends_s <= now + NEAR_S:
+                self._wake_by(ends_s)
+
     def _end_by(self, at_s: float, *, is_clients: bool) -> None:
-        """Of several deadlines the first holds. Whoever sets one sees to it that the look comes in time."""
+        """Of several deadlines the first holds. Whoever sets one that is near sees to it that a look comes in time."""
         if not 0.0 < self._ends_s <= at_s:
             self._ends_s, self._is_clients_limit = at_s, is_clients
 
@@ -344,9 +357,9 @@ class Sending(Timed):
             leaf.series.requests += 1
         policy = self._split.policy
         if policy is not None and policy.try_s and not self._try_ends_s:
-            ends_s = self._try_ends_s = now + policy.try_s
-            if not 0.0 < self._alarm_s <= ends_s:  # as a rule it has been set when the request was routed
-                self._wake_by(ends_s)
+            self._try_ends_s = now + policy.try_s
+            if policy.try_s <= NEAR_S:
+                self._wake_by(self._try_ends_s)
         self._may_resend = len(data) <= MAX_REPLAY_BYTES
         if not self._may_resend:
             self._outgoing = b""

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from milliroute.proxy.codec import h1_body, h1_reference, h1_scan, rules
 from milliroute.proxy.errors import BadResponse, ProtocolError, RequestRefused
-from milliroute.proxy.message import RequestHead, ResponseHead
+from milliroute.proxy.message import MUCH_SAID, RequestHead, ResponseHead
 
 
 class MakeBody(Protocol):
@@ -17,18 +17,24 @@ class MakeBody(Protocol):
 
 
 class H1Codec(NamedTuple):
-    """request(buf), response(buf, method, may_upgrade), body(length, decode=...).
+    """request(buf), request_telling(buf), response(buf, method, may_upgrade), body(length, decode=...).
 
-    request raises RequestRefused, response raises BadResponse, a body's feed raises ProtocolError.
+    request_telling is request and sets head.said as well. They raise RequestRefused, response raises BadResponse, a
+    body's feed raises ProtocolError.
     """
 
     request: Callable[[bytes], tuple[RequestHead, int] | None]
+    request_telling: Callable[[bytes], tuple[RequestHead, int] | None]
     response: Callable[[bytes, bytes, bool], tuple[ResponseHead, int] | None]
     body: MakeBody
 
 
 def _fast_request(buf: bytes) -> tuple[RequestHead, int] | None:
     return h1_scan.scan_request(buf) or _reference_request(buf)
+
+
+def _fast_request_telling(buf: bytes) -> tuple[RequestHead, int] | None:
+    return h1_scan.scan_request(buf, True) or _reference_request_telling(buf)
 
 
 def _fast_response(buf: bytes, method: bytes, may_upgrade: bool) -> tuple[ResponseHead, int] | None:
@@ -43,6 +49,13 @@ def _reference_request(buf: bytes) -> tuple[RequestHead, int] | None:
         raise RequestRefused("empty lines in the place of a request")
     end = _end_of_head(buf, start, RequestRefused)
     return None if end < 0 else (h1_reference.parse_request(buf[start:end]), end)
+
+
+def _reference_request_telling(buf: bytes) -> tuple[RequestHead, int] | None:
+    parsed = _reference_request(buf)
+    if parsed is not None:
+        parsed[0].said = MUCH_SAID  # or nothing, or little: whoever reads on finds out
+    return parsed
 
 
 def _reference_response(buf: bytes, method: bytes, may_upgrade: bool) -> tuple[ResponseHead, int] | None:
@@ -64,6 +77,6 @@ def _end_of_head(buf: bytes, start: int, error: type[ProtocolError]) -> int:
     return -1
 
 
-FAST = H1Codec(_fast_request, _fast_response, h1_body.make_body)
-REFERENCE = H1Codec(_reference_request, _reference_response, h1_body.make_h11_body)
+FAST = H1Codec(_fast_request, _fast_request_telling, _fast_response, h1_body.make_body)
+REFERENCE = H1Codec(_reference_request, _reference_request_telling, _reference_response, h1_body.make_h11_body)
 CODECS = {"fast": FAST, "reference": REFERENCE}

@@ -33,6 +33,12 @@ RESPONSE_NAMES = (
 # Fields that are never passed on, whether nominated or not.
 HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"http2-settings"))
 _ABOUT_CLIENTS = (b"forwarded", b"x-real-ip")
+# How lines begin that say it, in every spelling, or where a request has been.
+SAID = {b"forwarded:", b"via:"} | {
+    b"x%b%b" % (dash, rest)
+    for dash in (b"-", b"_")
+    for rest in (b"forwarded-", b"forwarded_", b"real-ip:", b"real_ip:")
+}
 # Connection may not nominate these away: removing them would change what the message means (abuse since 2019).
 _NEVER_NOMINATED = frozenset((
     b"host", b"content-length", b"transfer-encoding", b"content-type", b"authorization", b"expect",
@@ -46,7 +52,8 @@ _FORBIDDEN_TRAILERS = HOP_BY_HOP | frozenset((
 ))  # fmt: skip
 
 # RFC 3986 section 3.2.2 without userinfo: a reg-name, an IPv4 or a bracketed IPv6 address, then an optional port.
-_HOST = re.compile(rb"(?:[a-z0-9\-._~%!$&'()*+;=]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.IGNORECASE)
+HOST = rb"(?:[A-Za-z0-9\-._~%!$&'()*+;=]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{1,5}+)?+"
+_fullmatch_host = re.compile(HOST).fullmatch
 
 
 class RequestVerdict:
@@ -78,7 +85,7 @@ def tokens(values: list[bytes]) -> list[bytes]:
 
 
 def is_host(value: bytes) -> bool:
-    return _HOST.fullmatch(value) is not None
+    return _fullmatch_host(value) is not None
 
 
 def is_order(name: bytes) -> bool:

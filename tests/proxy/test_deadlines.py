@@ -8,6 +8,7 @@ from h2.events import StreamReset
 from hypothesis import given
 from hypothesis import strategies as st
 
+from milliroute.proxy import sending
 from milliroute.proxy.config import Codec
 from milliroute.proxy.context import Context
 from milliroute.proxy.deadlines import TICK_S, Deadlines
@@ -32,6 +33,13 @@ from tests.proxy.serving import BOTH_CODECS, Proxy, on_loop, to, until
 
 both_codecs = pytest.mark.parametrize("codec", BOTH_CODECS)
 CANCEL = 8
+
+
+@pytest.fixture(autouse=True, params=["watched from the beginning", "seen coming"])
+def _near(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways that a limit of time is kept, by how far it is."""
+    if request.param == "seen coming":
+        monkeypatch.setattr(sending, "NEAR_S", 0.025)
 
 
 def call(timeout: str) -> list[tuple[str, str]]:

@@ -36,7 +36,7 @@ CONFIGS = st.builds(
 
 
 def parsed(codec: Codec, wire: bytes) -> RequestHead:
-    found = CODECS[codec].request(wire)
+    found = CODECS[codec].request_telling(wire)
     assert found is not None
     return found[0]
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from milliroute.proxy import retrying
+from milliroute.proxy import retrying, sending
 from milliroute.proxy.config import Codec
 from milliroute.proxy.deadlines import TICK_S, Deadlines
 from milliroute.proxy.state import PolicyState
@@ -20,6 +20,13 @@ pytestmark = pytest.mark.parametrize("codec", BOTH_CODECS)
 IMPATIENT = PolicyState(retry_statuses=[(504, 504)], try_timeout_ms=30)
 # Where who is good has to be in time, on however slow a machine.
 PATIENT = replace(IMPATIENT, try_timeout_ms=400)
+
+
+@pytest.fixture(autouse=True, params=["watched from the beginning", "seen coming"])
+def _near(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways that a limit of time is kept, by how far it is."""
+    if request.param == "seen coming":
+        monkeypatch.setattr(sending, "NEAR_S", 0.025)
 
 
 async def silent(visit: Visit) -> None:
@@ -102,6 +109,26 @@ async def test_request_timeout_ends_a_pause(codec: Codec, monkeypatch: pytest.Mo
     policy = PolicyState(retry_statuses=[(503, 503)], request_timeout_ms=50)
     async with answering(503) as bad, serving(codec, trying(to(bad), policy)) as proxy:
         assert (await (await proxy.client()).get()).status == 504
+        assert is_at_rest(proxy)
+
+
+@on_loop
+async def test_after_a_pause_the_tries_limit_holds_again(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrying, "BACKOFF_S", (0.01, 0.01))
+
+    async def first_busy_then_silent(visit: Visit) -> None:
+        await visit.request()
+        if len(origin.asked) == 1:
+            await visit.answer(b"", status="503 Busy")
+            await visit.request()
+        await visit.reader.read()
+
+    origin = Origin(first_busy_then_silent)
+    policy = PolicyState(retry_statuses=[(503, 503)], try_timeout_ms=60, request_timeout_ms=5000)
+    async with origin, serving(codec, trying(to(origin), policy)) as proxy:
+        reply = await (await proxy.client()).get()
+        assert (reply.status, reply.fields["l5d-proxy-error"][-13:]) == (504, "within 0.06 s")
+        assert len(origin.asked) == 2
         assert is_at_rest(proxy)
 
 

@@ -20,7 +20,7 @@ from milliroute.proxy.forwarding_h1 import Introduction
 from milliroute.proxy.identity import IdentityError, identities
 from milliroute.proxy.message import RequestHead
 from tests.fuzz.target import Target, check_said
-from tests.proxy.codec.feeding import Accepted, cuttings, read_request
+from tests.proxy.codec.feeding import Accepted, cuttings, outcome
 
 _CLIENT = "10.0.0.9"
 _TRUSTING = Forwarder(Forwarding(is_on=True, trusted=("10.0.0.0/8",), via="milliroute"))
@@ -155,7 +155,7 @@ def _forwarded(data: bytes) -> None:
     """Fields of a request: whatever they say, one x-forwarded-for goes on, and of a stranger only the truth."""
     head_bytes = b"GET /a HTTP/1.1\r\nhost: reviews\r\n" + data + b"\r\n\r\n"
     for forwarder in (_TRUSTING, _DISTRUSTING):
-        read = read_request(FAST, head_bytes)
+        read = outcome(lambda: FAST.request_telling(head_bytes))
         if not isinstance(read, Accepted) or read.end != len(head_bytes):
             return
         head = read.head

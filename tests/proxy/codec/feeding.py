@@ -31,7 +31,9 @@ class Accepted(NamedTuple):
     def meaning(self) -> tuple[object, ...]:
         head = self.head
         # bare is not a codec's: filters set it.
-        slots = tuple((name, getattr(head, name)) for name in type(head).__slots__ if name not in ("wire", "bare"))
+        slots = tuple(
+            (name, getattr(head, name)) for name in type(head).__slots__ if name not in ("wire", "bare", "said")
+        )
         return head.wire.split(b"\r\n")[0], head.fields(), slots, self.end
 
 

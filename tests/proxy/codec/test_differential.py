@@ -55,6 +55,7 @@ def test_a_request_means_the_same_to_scanner_reference_and_h11(seed: int) -> Non
 def _request_case(data: bytes) -> str:
     fast = read_request(FAST, data)
     assert meaning(fast) == meaning(read_request(REFERENCE, data)), data
+    assert meaning(fast) == meaning(outcome(lambda: FAST.request_telling(data))), data
     if not isinstance(fast, Accepted):
         return "refused"
     head = fast.head

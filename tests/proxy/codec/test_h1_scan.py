@@ -1,11 +1,13 @@
 """The scanner takes what is plain as it came, and declines everything else."""
 
+import contextlib
+
 import pytest
 
 from milliroute.proxy.codec.h1_scan import scan_request, scan_response, without
 from milliroute.proxy.codec.rules import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from milliroute.proxy.errors import BadResponse, RequestRefused
-from milliroute.proxy.message import CHUNKED, UNTIL_CLOSE
+from milliroute.proxy.message import CHUNKED, MUCH_SAID, NOTHING_SAID, UNTIL_CLOSE
 
 PLAIN = b"GET /a?b HTTP/1.1\r\nHost: A:80\r\nX: y\r\n\r\n"
 
@@ -49,7 +51,18 @@ def test_an_incomplete_head_is_declined(size: int) -> None:
         PLAIN.replace(b"X: y", b"X: a\r\n b"),
         PLAIN.replace(b"X: y", b"X : y"),
         PLAIN.replace(b"y", b"\x01"),
+        PLAIN.replace(b"y", b"\x7f"),
+        PLAIN.replace(b"y", b"a\nb"),
+        PLAIN.replace(b"y", b"a\nTransfer-Encoding: chunked"),
+        PLAIN.replace(b"y", b"a\rb"),
+        PLAIN.replace(b"y", b"a\n\rb"),
+        PLAIN.replace(b"y", b"a\r"),
+        PLAIN.replace(b"X", b"X\n"),
+        PLAIN.replace(b"A:80", b"a\n"),
         PLAIN.replace(b"A:80", b"a/b"),
+        PLAIN.replace(b"A:80", b" a"),
+        PLAIN.replace(b"A:80", b"a\t"),
+        request(b"Connection: close").replace(b" a", b"  a "),
         PLAIN.replace(b"/a", b"/" + b"a" * MAX_TARGET_BYTES),
         PLAIN.replace(b"X: y\r\n", b"X: y\r\n" * MAX_FIELDS),
         PLAIN.replace(b"y", b"y" * MAX_HEAD_BYTES),
@@ -83,6 +96,51 @@ def test_a_plain_head_with_a_framing_of_two_meanings_is_refused(lines: tuple[byt
         scan_request(request(*lines))
     with pytest.raises(BadResponse):
         scan_response(response(*lines), b"GET")
+
+
+@pytest.mark.parametrize("second", [b"Host: A:80", b"host: b", b"HOST:b"])
+def test_a_second_host_is_refused_in_any_spelling(second: bytes) -> None:
+    for data in (request(second), PLAIN.replace(b"Host: A:80", second + b"\r\nHost: A:80")):
+        with pytest.raises(RequestRefused):
+            scan_request(data)
+
+
+@pytest.mark.parametrize(
+    "second", [b"Content-Length: 5x", b"content-length: 05", b"Content-length:6", b"Content-Length: "]
+)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_of_two_lengths_none_counts_even_if_one_is_no_number(second: bytes, is_first: bool) -> None:
+    lines = (second, b"Content-Length: 5") if is_first else (b"Content-Length: 5", second)
+    for scan in (lambda: scan_request(request(*lines)), lambda: scan_response(response(*lines), b"GET")):
+        with contextlib.suppress(RequestRefused, BadResponse):
+            assert scan() is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ((), NOTHING_SAID),
+        ((b"X-Forwarded-For: 1.2.3.4",), 24),
+        ((b"x-forwarded-for:1.2.3.4", b"Content-Length: 5"), 24),
+        ((b"x-a: b", b"x-forwarded-for: 1.2.3.4"), 32),
+        ((b"x-forwarded-for: 1.2.3.4", b"x-forwarded-for: 1.2.3.4"), MUCH_SAID),
+        ((b"X-FORWARDED-FOR: 1.2.3.4",), MUCH_SAID),
+        ((b"x-forwarded-for: 1.2.3.4", b"X_forwarded_Host: a"), MUCH_SAID),
+        ((b"VIA: 1.1 a",), MUCH_SAID),
+        ((b"Forwarded: for=a",), MUCH_SAID),
+        ((b"x-real-ip: a",), MUCH_SAID),
+        ((b"x-forwarded: a", b"forwarder: b", b"via-a: b", b"x-real-ips: c"), NOTHING_SAID),
+        ((b"x-forwarded-for: 1.2.3.4", b"connection: close"), MUCH_SAID),
+        ((b"connection: close",), NOTHING_SAID),
+    ],
+)
+def test_what_is_said_of_clients_is_told_where_that_is_asked_for(lines: tuple[bytes, ...], said: int) -> None:
+    found = scan_request(request(*lines), tells=True)
+    assert found is not None
+    assert found[0].said == said
+    plain = scan_request(request(*lines))
+    assert plain is not None
+    assert plain[0].wire == found[0].wire
 
 
 def test_what_stays_on_this_hop_is_cut_out_and_the_rest_keeps_its_bytes() -> None:

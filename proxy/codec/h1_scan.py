@@ -49,9 +49,10 @@ def _note(beginnings: set[bytes]) -> bytes:
 
 def _head(start: bytes, names: set[bytes], *special: bytes) -> "re.Pattern[bytes]":
     """names: of the special lines; most others begin with a letter that none of these has."""
+    # Atomic, and not a possessive repeat: that loses groups (CPython gh-101955).
     letters = b"".join(sorted({name[:1] for name in names} | {name[:1].upper() for name in names}))
     free = rb"(?![%b])%b" % (letters, _LINE)
-    return re.compile(rb"%b(?:%b){0,%d}+\r\n" % (start, b"|".join((free, *special, _LINE)), rules.MAX_FIELDS))
+    return re.compile(rb"%b(?>(?:%b){0,%d})\r\n" % (start, b"|".join((free, *special, _LINE)), rules.MAX_FIELDS))
 
 
 # Origin-form only (RFC 9112 section 3.2.1), no fragment sign.
@@ -63,17 +64,17 @@ _LENGTH = rb"(?:0|[1-9][0-9]{0,%d}+)" % (rules.MAX_LENGTH_DIGITS - 1)
 _IN_REQUEST = {name + b":" for name in rules.REQUEST_NAMES} | set(_ORDERS)
 _IN_RESPONSE = {name + b":" for name in rules.RESPONSE_NAMES}
 # Of what is said of clients and hops the plainest: all of the line.
-_SENDER_GROUP = 7
+_SENDER_GROUP = 6
 _SENDER = rb"(?=[Xx]-[Ff]orwarded-[Ff]or:)(?(%d)(?!)|([^\r]*+)\r\n)" % _SENDER_GROUP
 
-_REQUEST = (
+_FRAMED = (
     _once(3, b"host", rules.HOST),
     _once(4, b"content-length", _LENGTH),
     _once(5, b"transfer-encoding", b"chunked"),
-    _note(_IN_REQUEST),
 )
-_match_request = _head(_REQUEST_LINE, _IN_REQUEST, *_REQUEST).match
-_match_telling = _head(_REQUEST_LINE, _IN_REQUEST | rules.SAID, *_REQUEST, _SENDER, _note(rules.SAID)).match
+_NOTED = _note(_IN_REQUEST)
+_match_request = _head(_REQUEST_LINE, _IN_REQUEST, *_FRAMED, _NOTED).match
+_match_telling = _head(_REQUEST_LINE, _IN_REQUEST | rules.SAID, *_FRAMED, _SENDER, _NOTED, _note(rules.SAID)).match
 _match_response = _head(
     _STATUS_LINE,
     _IN_RESPONSE,
@@ -98,7 +99,10 @@ def scan_request(buf: bytes, tells: bool = False) -> tuple[RequestHead, int] | N
     match = _match_telling(buf) if tells else _match_request(buf)
     if match is None:
         return None
-    method, target, host, length, coding, noted, *told = match.groups()
+    if tells:
+        method, target, host, length, coding, sender, noted, more = match.groups()
+    else:
+        method, target, host, length, coding, noted = match.groups()
     end = match.end()
     wire = buf if end == len(buf) else buf[:end]
     if end > rules.MAX_HEAD_BYTES or len(target) > rules.MAX_TARGET_BYTES:
@@ -115,7 +119,6 @@ def scan_request(buf: bytes, tells: bool = False) -> tuple[RequestHead, int] | N
         if head is None:
             return None
     if tells:
-        sender, more = told
         if sender is None and more is None:
             head.said = NOTHING_SAID
         else:

@@ -3,7 +3,10 @@
 import contextlib
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from milliroute.proxy.codec import h1_scan, rules
 from milliroute.proxy.codec.h1_scan import scan_request, scan_response, without
 from milliroute.proxy.codec.rules import MAX_FIELDS, MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from milliroute.proxy.errors import BadResponse, RequestRefused
@@ -141,6 +144,41 @@ def test_what_is_said_of_clients_is_told_where_that_is_asked_for(lines: tuple[by
     plain = scan_request(request(*lines))
     assert plain is not None
     assert plain[0].wire == found[0].wire
+
+
+# Lines of names that matter, in forms that are taken and in others, and of names that nearly do.
+LINES = st.sampled_from((
+    b"Host: a", b"host:b", b"HOST: c", b"Host: a/b", b"hosts: a", b"Content-Length: 5", b"content-length: 6",
+    b"Content-Length: 05", b"Content-Length: 5x", b"Transfer-Encoding: chunked", b"transfer-encoding: gzip", b"te: x",
+    b"tea: x", b"Connection: close", b"cookie: a", b"x: y", b"x-forwarded-for: 1", b"X-Forwarded-For:2", b"via: a",
+    b"x-forwarded: a", b"X_forwarded-host: q", b"l5d-x: a", b"l5d: a", b"up: b", b"Upgrade: b",
+))  # fmt: skip
+
+
+@settings(max_examples=2000)
+@given(st.lists(LINES, max_size=8))
+def test_the_expressions_see_what_is_seen_line_by_line(lines: list[bytes]) -> None:
+    """Also because groups in repeats were wrong in CPython more than once (gh-101955, gh-106052)."""
+    seen: dict[str, bytes] = {}
+    forms = (
+        ("host", b"Host: a", b"host:b"),
+        ("length", b"Content-Length: 5", b"content-length: 6"),
+        ("coding", b"Transfer-Encoding: chunked"),
+        ("sender", b"x-forwarded-for: 1", b"X-Forwarded-For:2"),
+    )
+    for line in lines:
+        name = line.partition(b":")[0].lower()
+        kind = next((kind for kind, *usual in forms if line in usual and kind not in seen), "")
+        if kind:
+            seen[kind] = line if kind == "sender" else line.partition(b":")[2].strip()
+        elif name in rules.REQUEST_NAMES or rules.is_order(name):
+            seen["noted"] = b""
+        elif name == b"via" or rules.is_about_clients(name):
+            seen["more"] = b""
+    wire = b"\r\n".join([b"GET / HTTP/1.1", *lines, b"", b""])
+    found = h1_scan._match_telling(wire)
+    assert found is not None
+    assert found.groups()[2:] == tuple(map(seen.get, ("host", "length", "coding", "sender", "noted", "more")))
 
 
 def test_what_stays_on_this_hop_is_cut_out_and_the_rest_keeps_its_bytes() -> None:

@@ -137,6 +137,8 @@ class Check(Receiver):
         elif is_end:
             self._carrier = None
             self._end("an answer without a message")
+        elif body:
+            self.response_body(body, False)
 
     def response_body(self, data: bytes, is_end: bool) -> None:
         self._body += data

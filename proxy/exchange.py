@@ -140,7 +140,8 @@ class Exchange(Retrying):
         policy = self._split.policy
         if policy is not None:
             self._try_ends_s = 0.0
-            is_named = is_call or head.status in policy.statuses
+            # A call whose first message is here is not tried again, so it need not be kept back for its status.
+            is_named = (is_end or not body) if is_call else head.status in policy.statuses
             if is_named and self._is_kept_back(policy, head, now, is_call=is_call, is_end=is_end):
                 return
         self._begin_response(head, body, now, is_call=is_call, is_end=is_end)

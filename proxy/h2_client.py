@@ -167,8 +167,8 @@ class H2Client(msgspec.Struct, eq=False):
         elif exchange.head.upgrade:
             self._tunnel_data(exchange, body, flow_bytes, is_end)
         else:
-            self._took(flow_bytes)
             exchange.request_body(body, is_end)
+            self._took(flow_bytes)
 
     def trailers(self, fields: Sequence[Field]) -> None:
         self._is_request_done = True
@@ -240,12 +240,13 @@ class H2Client(msgspec.Struct, eq=False):
             self._held_flow += flow_bytes  # and so bounded by the stream's window
             self._pending += body
             return
-        self._took(flow_bytes)
         exchange.request_body(body, False)
+        self._took(flow_bytes)
         if is_end:
             exchange.request_eof()
 
     def _took(self, flow_bytes: int) -> None:
+        """Once it is passed on: what the backend is behind with is not given back, however much came at once."""
         if self._is_paused:
             self._held_flow += flow_bytes
         else:

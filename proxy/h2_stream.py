@@ -165,6 +165,7 @@ class H2Stream(msgspec.Struct, eq=False):
         self.receiver.response_trailers(fields)
 
     def took(self, flow_bytes: int) -> None:
+        """Once it is passed on: what the client is behind with is not given back, however much came at once."""
         if self.is_paused:
             self._held_flow += flow_bytes
         else:

@@ -34,7 +34,7 @@ PROXY: Ladder = [
     ("I/O", "upstream upstream_h2"),
     ("I/O", "h2_stream"),
     ("I/O", "h2_link"),
-    ("I/O", "dialer splice original kernel"),
+    ("I/O", "dialer splice original kernel heap"),
     ("pure", "router ejection attempts forwarding_h1 forwarding_h2 agent.splitsview agent.rulemetrics"),
     ("pure", "table agent.destination agent.ledger message_h2"),
     ("pure", "split"),

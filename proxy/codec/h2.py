@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from milliroute.proxy.codec import h2_frames as frames
 from milliroute.proxy.codec import h2_settings
 from milliroute.proxy.codec.h2_events import (
-    SMALL_BYTES,
     ConnectionFailed,
     Event,
     GoAwayReceived,
@@ -36,7 +35,7 @@ from milliroute.proxy.codec.h2_limits import Guard, H2Limits
 from milliroute.proxy.codec.h2_receiver import Receiver
 from milliroute.proxy.codec.h2_sender import Sender
 from milliroute.proxy.codec.h2_settings import PeerSettings, Role
-from milliroute.proxy.codec.h2_stream import FieldLike, Stream, StreamTable, method_of
+from milliroute.proxy.codec.h2_stream import Bytes, FieldLike, Stream, StreamTable, method_of
 
 # Flags, stream and payload of a frame; what happened by it is added to the list.
 _Handler = Callable[[int, int, bytes, list[Event]], None]
@@ -104,7 +103,7 @@ class H2Connection:
             self._tell_drained(events)
         return events
 
-    def take_output(self) -> list[bytes]:
+    def take_output(self) -> list[Bytes]:
         """In pieces, because joining a body costs more than writing it."""
         if self._table.released_bytes:
             self._give_back_released()
@@ -260,12 +259,14 @@ class H2Connection:
             if start + size > end:
                 self._hold(data[at:], HEADER_BYTES + size)
                 return
-            if not kind and not flags and size <= SMALL_BYTES and self._is_row(data, at, start + size):
-                row_end = receiver.small_data(data, at, stream_id, events)
+            next_at = start + size
+            # The next frame has the type, flags and stream of this one.
+            if not kind and not flags and data[next_at + 3 : next_at + HEADER_BYTES] == data[at + 3 : start]:
+                row_end = receiver.data_row(data, at, stream_id, events) if self._is_greeted else at
                 if row_end > at:
                     at = row_end
                     continue
-            at = start + size
+            at = next_at
             if receiver.block_stream and kind != CONTINUATION:
                 raise ConnectionBroken(PROTOCOL_ERROR, f"frame of type {kind} inside a field block")
             if kind <= CONTINUATION:
@@ -274,11 +275,6 @@ class H2Connection:
                 self._unknown()
         if at < end:
             self._hold(data[at:], HEADER_BYTES)
-
-    def _is_row(self, data: bytes, at: int, next_at: int) -> bool:
-        """The next frame has the type, flags and stream of this one; and DATA may come at all."""
-        is_same = data.startswith(data[at + 3 : at + HEADER_BYTES], next_at + 3)
-        return is_same and self._is_greeted and not self._receiver.block_stream
 
     def _hold(self, rest: bytes, wanted: int) -> None:
         self._held, self._held_bytes, self._wanted_bytes = [rest], len(rest), wanted

@@ -8,7 +8,7 @@ not to break: each field block is decoded and each DATA byte counted, also of st
 from milliroute.proxy.codec import h2_frames as frames
 from milliroute.proxy.codec.h2_events import (
     MERGED_BYTES,
-    SMALL_BYTES,
+    MERGED_TIMES,
     Event,
     InterimReceived,
     RequestReceived,
@@ -22,6 +22,7 @@ from milliroute.proxy.codec.h2_events import (
     tell_pieces,
 )
 from milliroute.proxy.codec.h2_frames import (
+    DEFAULT_FRAME_BYTES,
     END_HEADERS,
     END_STREAM,
     HEADER,
@@ -42,7 +43,7 @@ from milliroute.proxy.codec.h2_rules import (
 )
 from milliroute.proxy.codec.h2_sender import Sender
 from milliroute.proxy.codec.h2_settings import Role
-from milliroute.proxy.codec.h2_stream import Stream, StreamTable
+from milliroute.proxy.codec.h2_stream import Bytes, Stream, StreamTable
 from milliroute.proxy.codec.hpack import Decoder
 from milliroute.proxy.codec.hpack_static import Field
 from milliroute.proxy.errors import HeadersTooLarge, HpackError, StreamError
@@ -50,6 +51,8 @@ from milliroute.proxy.errors import HeadersTooLarge, HpackError, StreamError
 # Statuses that an owner can answer; any other malformed request is only reset.
 _ANSWERABLE = (414, 431, 501)
 _PADDED_OR_PRIORITY = frames.PADDED | frames.HAS_PRIORITY
+# Copied for less than a view of it costs; longer pieces are copied but once, when they are joined.
+_CHEAP_BYTES = 1024
 
 
 class Receiver:
@@ -169,37 +172,38 @@ class Receiver:
         if end_stream:
             self._remote_end(stream)
 
-    def small_data(self, data: bytes, at: int, stream_id: int, events: list[Event]) -> int:
-        """Small DATA frames of one stream without flags, in a row from `at` on: 0.4 us each against 1.1 us by `data`.
+    def data_row(self, data: bytes, at: int, stream_id: int, events: list[Event]) -> int:
+        """DATA frames of one stream without flags, in a row from `at` on: a third of what each costs by `data`.
 
         Returns where they end: before the first that any rule has something to say about, so perhaps at `at`.
         """
         stream = self._streams.get(stream_id)
-        if stream is None or stream.is_remote_closed or not stream.has_head:
+        if stream is None or stream.is_remote_closed or not stream.has_head or self.block_stream:
             return at
         room, length = min(self.window, stream.receive_window), stream.content_length
         if length is not None:
             room = min(room, length - stream.received_bytes)
-        unpack, end, before = HEADER.unpack_from, len(data), room
-        pieces: list[bytes] = []
+        unpack, end, before, view = HEADER.unpack_from, len(data), room, memoryview(data)
+        pieces: list[Bytes] = []
         held = merged_size(events, stream_id)
+        is_more, held = held >= 0, max(held, 0)
         while (start := at + HEADER_BYTES) <= end:
             length_and_kind, flags, its_id = unpack(data, at)
             size = length_and_kind >> 8
-            if its_id != stream_id or flags or length_and_kind & 0xFF or not USEFUL_BYTES <= size <= SMALL_BYTES:
+            if its_id != stream_id or flags or length_and_kind & 0xFF or not USEFUL_BYTES <= size <= room:
                 break
-            if start + size > end or size > room:
+            if start + size > end or size > DEFAULT_FRAME_BYTES:
                 break
-            if held >= MERGED_BYTES:
+            if held >= MERGED_BYTES and held >= size * MERGED_TIMES:
                 if pieces:
-                    tell_pieces(events, stream_id, pieces)
-                pieces, held = [], 0
+                    tell_pieces(events, stream_id, pieces, is_more=is_more)
+                pieces, held, is_more = [], 0, False
             at = start + size
-            pieces.append(data[start:at])
+            pieces.append(data[start:at] if size <= _CHEAP_BYTES else view[start:at])
             held += size
             room -= size
         if pieces:
-            tell_pieces(events, stream_id, pieces)
+            tell_pieces(events, stream_id, pieces, is_more=is_more)
             taken = before - room
             self._guard.empty_frames = 0
             self.window -= taken

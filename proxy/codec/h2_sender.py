@@ -12,7 +12,7 @@ from milliroute.proxy.codec import h2_frames as frames
 from milliroute.proxy.codec.h2_frames import END_HEADERS, ENHANCE_YOUR_CALM, HEADER, HEADERS, ConnectionBroken
 from milliroute.proxy.codec.h2_limits import Guard, H2Limits
 from milliroute.proxy.codec.h2_settings import PeerSettings
-from milliroute.proxy.codec.h2_stream import FieldLike, Stream, StreamTable
+from milliroute.proxy.codec.h2_stream import Bytes, FieldLike, Stream, StreamTable
 from milliroute.proxy.codec.hpack import Encoder
 
 # CVE-2019-9511: windows opened byte by byte earn nothing, or each tiny DATA would pay for more of them. h2load's
@@ -47,7 +47,7 @@ class Sender:
         self._encoder = Encoder()
         self._encode = self._encoder.encode
         self.window = frames.DEFAULT_WINDOW
-        self.out: list[bytes] = []
+        self.out: list[Bytes] = []
         # Streams with something queued, in the order of their turns.
         self._waiting: dict[int, Stream] = {}
         # Streams whose queue fell below low water since the owner was last told.
@@ -114,6 +114,8 @@ class Sender:
             if end_stream:
                 stream.is_ended = True
                 self._local_end(stream)
+        elif size <= stream.send_window and size <= self.window:
+            self._write(stream, data, end_stream)
         else:
             self._queue(stream, data, end_stream)
 
@@ -171,7 +173,7 @@ class Sender:
         turns = deque(self._waiting.values())
         while turns and not self._backlog:
             stream = turns.popleft()
-            if not self._write_next(stream):
+            if not self._write_next(stream, self.peer.max_frame_bytes):
                 continue
             if stream.queue is not None:
                 turns.append(stream)
@@ -179,7 +181,7 @@ class Sender:
                 self._waiting[stream.stream_id] = self._waiting.pop(stream.stream_id)
 
     def flush_stream(self, stream: Stream) -> None:
-        while stream.queue is not None and not self._backlog and self._write_next(stream):
+        while stream.queue is not None and not self._backlog and self._write_next(stream, frames.MAX_WINDOW):
             pass
 
     def _queue(self, stream: Stream, data: bytes, end_stream: bool) -> None:
@@ -194,11 +196,11 @@ class Sender:
         self.flush_stream(stream)
         del self.drained[told:]  # what goes out at once has not waited
 
-    def _write_next(self, stream: Stream) -> bool:
-        """One frame from the queue, or False where windows forbid it."""
-        data = b""
+    def _write_next(self, stream: Stream, most: int) -> bool:
+        """The first piece of the queue or so many bytes of it, or False where windows forbid it."""
+        data: Bytes = b""
         if stream.queued_bytes:
-            room = min(stream.send_window, self.window, self.peer.max_frame_bytes)
+            room = min(stream.send_window, self.window, most)
             if room <= 0:
                 return False
             data = self._take(stream, room)
@@ -213,11 +215,11 @@ class Sender:
             self.fields(stream, stream.trailers, True)
         return True
 
-    def _take(self, stream: Stream, room: int) -> bytes:
+    def _take(self, stream: Stream, room: int) -> Bytes:
         queue, low_water = stream.queue, self._limits.low_water_bytes
         assert queue
         piece, start = queue[0], stream.offset
-        data = piece[start : start + room] if start or len(piece) > room else piece
+        data = memoryview(piece)[start : start + room] if start or len(piece) > room else piece
         stream.offset += len(data)
         if stream.offset == len(piece):
             queue.popleft()
@@ -228,13 +230,22 @@ class Sender:
             self.drained.append(stream.stream_id)
         return data
 
-    def _write(self, stream: Stream, data: bytes, end_stream: bool) -> None:
-        size = len(data)
+    def _write(self, stream: Stream, data: Bytes, end_stream: bool) -> None:
+        """In frames of the size that the peer takes; parts of it are not copied."""
+        size, frame_bytes, stream_id, out = len(data), self.peer.max_frame_bytes, stream.stream_id, self.out
         stream.send_window -= size
         self.window -= size
+        earning = 0
+        if size > frame_bytes:
+            earning = (size - 1) // frame_bytes
+            last_at, view, whole = earning * frame_bytes, memoryview(data), HEADER.pack(frame_bytes << 8, 0, stream_id)
+            for at in range(0, last_at, frame_bytes):
+                out += (whole, view[at : at + frame_bytes])
+            data, size = view[last_at:], size - last_at
         if stream.queue is None or size >= _NOT_TINY_BYTES:
-            self._guard.credit += self._limits.control_per_data
-        self.out += (HEADER.pack(size << 8, end_stream, stream.stream_id), data)
+            earning += 1
+        out += (HEADER.pack(size << 8, end_stream, stream_id), data)
+        self._guard.credit += self._limits.control_per_data * earning
         if end_stream:
             stream.is_ended = True
             self._local_end(stream)

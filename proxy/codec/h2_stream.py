@@ -13,6 +13,8 @@ import msgspec
 from milliroute.proxy.codec.hpack_static import Field
 
 FieldLike = Field | tuple[bytes, bytes]
+# Of a body; what is sent of a long one are parts, not copies.
+Bytes = bytes | memoryview
 
 # How many resets and gaps are remembered: many round trips' worth at the rate the reset budget allows.
 _MEMORY = 1000

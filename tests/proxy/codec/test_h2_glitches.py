@@ -105,8 +105,17 @@ def test_small_data_that_came_together_is_told_as_one(codec: Codec) -> None:
     ]
 
 
-def test_what_is_told_as_one_stays_small(codec: Codec) -> None:
+def test_small_data_that_is_told_as_one_stays_small(codec: Codec) -> None:
     peer = Peer(codec)
     peer.send(headers(1, POST, end=False))
-    events = peer.send(*[data(1, b"x" * 1000)] * 12, data(1, b"y" * 2000))
-    assert [len(event.data) for event in events if isinstance(event, told.DataReceived)] == [5000, 5000, 2000, 2000]
+    events = peer.send(*[data(1, b"x" * 100)] * 82, data(1, b"y" * 2000))
+    assert [len(event.data) for event in events if isinstance(event, told.DataReceived)] == [4100, 6100]
+
+
+def test_data_is_told_as_one_up_to_sixteen_times_its_frames(codec: Codec) -> None:
+    peer = Peer(codec, limits=H2Limits(stream_window_bytes=1024 * 1024))
+    peer.send(headers(1, POST, end=False))
+    large, small = data(1, b"x" * 16_384), data(1, b"y" * 10)
+    events = peer.send(*[large] * 17, *[small] * 2, large, data(1, b"z" * 16_384, end=True))
+    told_as = [(len(event.data), event.end_stream) for event in events if isinstance(event, told.DataReceived)]
+    assert told_as == [(262_144, False), (16_384, False), (16_404, False), (16_384, True)]

@@ -36,14 +36,14 @@ _Judge = Callable[[Asker, float], RateLimited | None]
 class Limiter:
     """Lives as long as the tables say the same limit."""
 
-    __slots__ = ("_authority", "_clients", "_denied", "_is_for_all", "_overrides", "_total", "_workers", "state")
+    __slots__ = ("_authority", "_clients", "_denied", "_overrides", "_workers", "is_for_all", "state", "total")
 
     def __init__(self, authority: str, state: RateLimitState, workers: int, now: float) -> None:
         """workers: among how many the limit is shared evenly."""
         self.state = state
         self._authority = authority
         self._workers = workers
-        self._total = _bucket(state.total, workers, now) if state.total is not None else None
+        self.total = _bucket(state.total, workers, now) if state.total is not None else None
         self._clients: dict[str, TokenBucket] = {}
         self._overrides = {
             name: bucket
@@ -51,7 +51,7 @@ class Limiter:
             for bucket in [_bucket(rate, workers, now)]
             for name in names
         }
-        self._is_for_all = state.client is None and not state.overrides
+        self.is_for_all = state.client is None and not state.overrides
         self._denied: dict[str, int] = {}
 
     def judge(self, asker: Asker, now: float) -> RateLimited | None:
@@ -60,19 +60,14 @@ class Limiter:
         wait_s = own.wait_s(now) if own is not None else 0.0
         if wait_s:
             return self._deny(scope, "over the rate limit of this client", wait_s)
-        denied = self.judge_total(asker, now)
-        if denied is None and own is not None:
+        if self.total is not None and (wait_s := self.total.take(now)):
+            return self.deny_total(wait_s)
+        if own is not None:
             own.spend()
-        return denied
+        return None
 
-    def shortest(self) -> _Judge:
-        """As judge."""
-        return self.judge_total if self._is_for_all else self.judge
-
-    def judge_total(self, asker: Asker, now: float) -> RateLimited | None:
-        """Where all clients are within one limit together, and only within that."""
-        wait_s = self._total.take(now) if self._total is not None else 0.0
-        return self._deny("total", "over the rate limit", wait_s) if wait_s else None
+    def deny_total(self, wait_s: float) -> RateLimited:
+        return self._deny("total", "over the rate limit", wait_s)
 
     def take(self) -> list[LimitDelta]:
         """Refused since the last call."""
@@ -104,15 +99,20 @@ class Limiter:
 
 
 class RouteLimits:
-    """Of one route; a request must be within all. judge: of the only one, where there is one, and of that the shortest
-    that will do."""
+    """Of one route; a request must be within all. total: where nothing limits but one bucket for all clients, which is
+    then asked in judge's place: from it comes how long to wait, for `refuse`."""
 
-    __slots__ = ("judge", "limiters")
+    __slots__ = ("judge", "limiters", "total")
 
     def __init__(self, limiters: Iterable[Limiter]) -> None:
         self.limiters = tuple(limiters)
+        only = self.limiters[0] if len(self.limiters) == 1 else None
         # No method of its own: it would refer back to itself, and a replaced table would be left to the collector.
-        self.judge: _Judge = self.limiters[0].shortest() if len(self.limiters) == 1 else partial(_judge, self.limiters)
+        self.judge: _Judge = only.judge if only is not None else partial(_judge, self.limiters)
+        self.total = only.total if only is not None and only.is_for_all else None
+
+    def refuse(self, wait_s: float) -> RateLimited:
+        return self.limiters[0].deny_total(wait_s)
 
 
 def _judge(limiters: tuple[Limiter, ...], asker: Asker, now: float) -> RateLimited | None:

@@ -8,10 +8,6 @@ canonical serialisation; hop-by-hop fields are already gone. The rule not to bre
 CHUNKED = -1
 UNTIL_CLOSE = -2
 
-# Of RequestHead.said.
-NOTHING_SAID = 0
-MUCH_SAID = -1
-
 Fields = list[tuple[bytes, bytes]]
 
 IDEMPOTENT_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))  # RFC 9110 section 9.2.2
@@ -23,13 +19,13 @@ class RequestHead:
     wants_close: the client asked for it, or speaks HTTP/1.0; is_http10 clients get no chunks and no 1xx. is_h2: see
     message_h2; its bodies come as payload and never as chunks. is_https: it came by TLS, which no field of it says.
     bare: the same before the filters of a leaf; set only where a leaf has some. said: of clients and hops before this
-    one, as far as a short look tells: NOTHING_SAID, MUCH_SAID, or one x-forwarded-for and nothing else, the line that
-    begins with the CR LF here in wire; set only by a codec's request_telling.
+    one, as far as a short look tells: b"" for nothing, the one line of x-forwarded-for where that is all, None for
+    more; set only by a codec's request_telling.
     """
 
     is_h2 = False
     bare: "RequestHead"
-    said: int
+    said: bytes | None
     __slots__ = (
         "bare",
         "expects_continue",

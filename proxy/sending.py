@@ -221,8 +221,14 @@ class Sending(Timed):
             split = found.only
             if split is not None:
                 self._split = split
-                if split.limits is not None and (over := split.limits.judge(self._client, now)) is not None:
-                    raise over
+                limits = split.limits
+                if limits is not None:
+                    if limits.total is None:
+                        over = limits.judge(self._client, now)
+                    else:
+                        over = limits.refuse(wait_s) if (wait_s := limits.total.take(now)) else None
+                    if over is not None:
+                        raise over
                 leaf = router.leaf_of(split, self.head, self._client)
             else:
                 leaf = self._leaf_of_route(found, now)

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from milliroute.proxy.codec import h1_body, h1_reference, h1_scan, rules
 from milliroute.proxy.errors import BadResponse, ProtocolError, RequestRefused
-from milliroute.proxy.message import MUCH_SAID, RequestHead, ResponseHead
+from milliroute.proxy.message import RequestHead, ResponseHead
 
 
 class MakeBody(Protocol):
@@ -54,7 +54,7 @@ def _reference_request(buf: bytes) -> tuple[RequestHead, int] | None:
 def _reference_request_telling(buf: bytes) -> tuple[RequestHead, int] | None:
     parsed = _reference_request(buf)
     if parsed is not None:
-        parsed[0].said = MUCH_SAID  # or nothing, or little: whoever reads on finds out
+        parsed[0].said = None  # or less: whoever reads on finds out
     return parsed
 
 

@@ -11,7 +11,7 @@ CPython 3.11: 2.9 us and 0.6 us. Values in the expression and a second one for n
 import re
 
 from milliroute.proxy.codec import rules
-from milliroute.proxy.message import CHUNKED, MUCH_SAID, NOTHING_SAID, Fields, RequestHead, ResponseHead
+from milliroute.proxy.message import CHUNKED, Fields, RequestHead, ResponseHead
 
 _ORDERS = (b"l5d-", b"l5d_")
 # Possessive quantifiers: nothing is ever given back, so a hostile head costs no more than a plain one.
@@ -64,8 +64,7 @@ _LENGTH = rb"(?:0|[1-9][0-9]{0,%d}+)" % (rules.MAX_LENGTH_DIGITS - 1)
 _IN_REQUEST = {name + b":" for name in rules.REQUEST_NAMES} | set(_ORDERS)
 _IN_RESPONSE = {name + b":" for name in rules.RESPONSE_NAMES}
 # Of what is said of clients and hops the plainest: all of the line.
-_SENDER_GROUP = 6
-_SENDER = rb"(?=[Xx]-[Ff]orwarded-[Ff]or:)(?(%d)(?!)|([^\r]*+)\r\n)" % _SENDER_GROUP
+_SENDER = rb"(?=[Xx]-[Ff]orwarded-[Ff]or:)(?(6)(?!)|([^\r]*+)\r\n)"
 
 _FRAMED = (
     _once(3, b"host", rules.HOST),
@@ -120,9 +119,9 @@ def scan_request(buf: bytes, tells: bool = False) -> tuple[RequestHead, int] | N
             return None
     if tells:
         if sender is None and more is None:
-            head.said = NOTHING_SAID
+            head.said = b""
         else:
-            head.said = match.start(_SENDER_GROUP) - 2 if more is None and head.wire is wire else MUCH_SAID
+            head.said = sender if more is None and head.wire is wire else None
     return head, end
 
 

@@ -1,4 +1,4 @@
-"""The short way through an HTTP/1 head says what the long way says, byte for byte, whatever the head is."""
+"""The short way through an HTTP/1 head says what the long way says, field for field, whatever the head is."""
 
 import pytest
 from hypothesis import example, given
@@ -30,6 +30,7 @@ LINES = st.builds(
     lambda name, is_upper, gap, value: (name.title() if is_upper else name) + b":" + gap + value,
     NAMES, st.booleans(), st.sampled_from((b"", b" ", b"\t  ")), VALUES,
 )  # fmt: skip
+Outcome = tuple[bytes, list[tuple[bytes, bytes]]]
 CONFIGS = st.builds(
     Forwarding, is_on=st.booleans(), trusted=st.sampled_from(((), TRUSTING.trusted)), via=st.sampled_from(("", "Here"))
 )
@@ -41,7 +42,8 @@ def parsed(codec: Codec, wire: bytes) -> RequestHead:
     return found[0]
 
 
-def outcome(config: Forwarding, client_ip: str, head: RequestHead, *, is_https: bool, is_short: bool) -> bytes:
+def outcome(config: Forwarding, client_ip: str, head: RequestHead, *, is_https: bool, is_short: bool) -> Outcome:
+    """The bytes but for the order of fields of different names, and for the letters of names; or why it is refused."""
     forwarder = Forwarder(config)
     try:
         if is_short:
@@ -49,8 +51,10 @@ def outcome(config: Forwarding, client_ip: str, head: RequestHead, *, is_https: 
         else:
             head.alter(*forwarder.change(head.fields(), head, client_ip, is_https))
     except LoopDetected as exc:
-        return exc.text.encode()
-    return head.wire
+        return exc.text.encode(), []
+    assert head.wire.endswith(b"\r\n\r\n")
+    assert head.wire.count(b"\r\n") == len(head.fields()) + 2
+    return head.wire.partition(b"\r\n")[0], sorted(head.fields(), key=lambda field: field[0])
 
 
 @given(

@@ -4,13 +4,14 @@ Requests for an authority nothing is known of yet are parked here until the agen
 """
 
 import asyncio
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from milliroute.proxy.config import Limits
-from milliroute.proxy.deadlines import TICK_S, Deadlines, Timed
+from milliroute.proxy.deadlines import NEAR_S, TICK_S, Deadlines, Timed
 from milliroute.proxy.dialer import Dialer
 from milliroute.proxy.ejection import Ejections
 from milliroute.proxy.errors import NoBackend, NoRoute, ProxyError
@@ -72,6 +73,9 @@ class ClientConnection(Protocol):
 
     def check_time(self, now: float) -> None: ...
 
+    def look_ahead(self, now: float) -> None:
+        """At the limits of time of its requests; check_time does the same, and more."""
+
     def drain(self, now: float) -> None: ...
 
     def yield_place(self, now: float) -> None:
@@ -117,6 +121,7 @@ class Context:
         "limits",
         "loop",
         "max_in_flight",
+        "near_s",
         "now",
         "override",
         "parked",
@@ -152,8 +157,13 @@ class Context:
         self.parked: dict[bytes, dict[Parked, None]] = {}  # by authority, in order of arrival
         self._deadlines: Deadlines[Timed] = Deadlines()
         self.drop_deadline: Callable[[Timed], None] = self._deadlines.discard
+        self.near_s = NEAR_S  # limits of time that end so soon are watched
         self.ejections = Ejections()
         self._is_ticking = False
+
+    def set_pace(self, *, is_slow: bool) -> None:
+        """Of the rounds; while they are slow every limit of time is watched."""
+        self.near_s = math.inf if is_slow else NEAR_S
 
     def set_deadline(self, timed: Timed, at_s: float) -> None:
         """One for each; whoever has set it drops it by drop_deadline, once. at_s: by the monotonic clock."""

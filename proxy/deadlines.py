@@ -11,6 +11,10 @@ from typing import Generic, Protocol, TypeVar
 
 # Design section 6: one coarse timer wheel. A deadline is at most this late.
 TICK_S = 0.01
+# A limit of time that ends sooner is watched from its beginning. The others are seen coming by the worker's rounds, as
+# each takes QUICK_S and begins SWEEP_S after the last: nearly every request is over before, and need not be entered
+# anywhere. While rounds take longer, all are watched.
+NEAR_S = 1.0
 # Longer than most requests take; whatever is there then is moved at once, so shorter would be more work.
 SETTLE_S = 0.1
 

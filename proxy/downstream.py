@@ -361,9 +361,8 @@ class Downstream(asyncio.Protocol):
 
     def check_time(self, now: float) -> None:
         """From the sweep, some times a second."""
+        self.look_ahead(now)
         exchange = self._exchange
-        if exchange is not None:
-            exchange.look_ahead(now)
         if self._is_write_paused and not self._is_tunnel and self._reads_too_slowly(now):
             self._context.errors.add(ClientTimeout.label)
             self.abort()
@@ -381,6 +380,10 @@ class Downstream(asyncio.Protocol):
                 self.abort()
             else:
                 exchange.refuse(ClientTimeout(slow_body_text(self._limits)))
+
+    def look_ahead(self, now: float) -> None:
+        if self._exchange is not None:
+            self._exchange.look_ahead(now)
 
     def _is_fresh_and_silent(self) -> bool:
         is_fresh = self._is_first and self._apex != b"" and not (self._pending or self._is_lingering)

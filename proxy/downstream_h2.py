@@ -114,6 +114,11 @@ class H2Downstream(H2Link):
         elif now >= self._old_s or (not self._clients and now >= self.deadline_s):
             self.drain(now)
 
+    def look_ahead(self, now: float) -> None:
+        for client in self._clients.values():
+            if client.exchange is not None:
+                client.exchange.look_ahead(now)
+
     def _is_late(self, now: float) -> bool:
         """With a field block, or a frame that is no DATA: as with the head of an HTTP/1.1 request."""
         unfinished = self.h2.unfinished

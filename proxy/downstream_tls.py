@@ -50,6 +50,9 @@ class TlsDoor(asyncio.Protocol):
     def check_time(self, now: float) -> None:
         """The handshake has a time limit of its own."""
 
+    def look_ahead(self, now: float) -> None:
+        """Without requests there is nothing."""
+
     def drain(self, now: float) -> None:
         """It is waited for."""
 

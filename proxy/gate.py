@@ -124,6 +124,9 @@ class Gate(asyncio.Protocol):
     def check_time(self, now: float) -> None:
         """The context's sweep of what is parked does it."""
 
+    def look_ahead(self, now: float) -> None:
+        """Without requests there is nothing."""
+
     def drain(self, now: float) -> None:
         """Whoever takes it over will."""
 

@@ -56,8 +56,8 @@ class H2Link(asyncio.Protocol):
         size = sum(map(len, pieces))
         self._tcp.write_bytes += size
         if size >= len(pieces) * BULK_BYTES:
-            heap.keep()
             self._transport.writelines(pieces)
+            heap.keep()
         else:
             self._transport.write(b"".join(pieces))
 

@@ -18,12 +18,14 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 @cache
 def keep() -> None:
-    """From the first large body on, for the process; again it costs 0.04 us."""
-    if sys.platform == "linux":
+    """From the first large body on, for the process; again it costs 0.04 us. Where it can't be, nothing is done."""
+    if sys.platform != "linux":
+        return
+    # No ctypes in this Python, no descriptor to load it with, no mallopt (musl).
+    with suppress(ImportError, OSError, AttributeError):
         # Here, because it is 0.3 MiB, which a worker that sees no large body need not carry.
         import ctypes
 
-        with suppress(OSError, AttributeError):  # musl has no mallopt
-            libc = ctypes.CDLL(None)
-            libc.mallopt(_MMAP_THRESHOLD, LARGEST_BYTES)
-            libc.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_MMAP_THRESHOLD, LARGEST_BYTES)
+        libc.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)

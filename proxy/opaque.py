@@ -147,6 +147,9 @@ class Tunnel:
         if (self.deadline_s and now >= self.deadline_s) or self._is_denied():
             self.abort()
 
+    def look_ahead(self, now: float) -> None:
+        """Without requests there is nothing."""
+
     def _is_denied(self) -> bool:
         """By a policy that is newer than the connection to the backend."""
         if self._up is None or self._is_over:

@@ -32,4 +32,7 @@ class Outbox:
         dirty, self._dirty = self._dirty, []
         for connection in dirty:
             connection.is_dirty = False
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception as exc:  # of one connection; the others, which nobody would mark again, have their turn
+                self._loop.call_exception_handler({"message": "a flush failed", "exception": exc})

@@ -5,7 +5,7 @@ and however many have to be cut off at once, the loop is held for SLICE_S and th
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
 
 from milliroute.proxy.context import ClientConnection
@@ -13,19 +13,29 @@ from milliroute.proxy.context import ClientConnection
 # About what three requests take. Of 2,000 slow clients 50 are cut off in one round, and each is 0.2 ms of CPU: at once
 # that was 10 ms in which all others waited (measured).
 SLICE_S = 0.0005
+# From the begin of a round to its end; with it and the time between two begins limits of time are seen coming.
+QUICK_S = 0.3
 
 
 class Rounds:
-    """connections: those of now, whenever that is. queued_bytes: of all of them, at the last round that weighed."""
+    """connections: those of now, whenever that is. queued_bytes: of all of them, at the last round that weighed.
+    on_pace: told whether rounds are slow, as soon as one takes longer than QUICK_S and when one has not."""
 
-    __slots__ = ("_connections", "_is_weighing", "_left", "_loop", "_must_weigh", "_now", "_slice_s", "_sum_bytes",
-                 "queued_bytes")  # fmt: skip
+    __slots__ = ("_began_s", "_connections", "_is_slow", "_is_weighing", "_left", "_loop", "_must_weigh", "_now",
+                 "_on_pace", "_slice_s", "_sum_bytes", "queued_bytes")  # fmt: skip
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, connections: set[ClientConnection], slice_s: float = SLICE_S
+        self,
+        loop: asyncio.AbstractEventLoop,
+        connections: set[ClientConnection],
+        on_pace: Callable[[bool], None],
+        slice_s: float = SLICE_S,
     ) -> None:
         self._loop = loop
         self._connections = connections
+        self._on_pace = on_pace
+        self._is_slow = False
+        self._began_s = 0.0
         self._slice_s = slice_s
         self._left: Iterator[ClientConnection] | None = None  # of a round that is not over
         self._now = 0.0
@@ -39,6 +49,7 @@ class Rounds:
         if self._left is not None:
             return
         self._left = iter(list(self._connections))
+        self._began_s = monotonic()
         self._now, self._is_weighing, self._sum_bytes = now, self._must_weigh, 0
         self._must_weigh = False
         self._loop.call_soon(self._go_on)
@@ -57,7 +68,11 @@ class Rounds:
 
     def _look(self) -> bool:
         """At one slice; returns whether it was the last."""
-        end_s = monotonic() + self._slice_s
+        begun_s = monotonic()
+        if not self._is_slow and begun_s - self._began_s > QUICK_S:
+            self._is_slow = True
+            self._on_pace(True)
+        end_s = begun_s + self._slice_s
         for connection in self._left or ():
             if connection in self._connections:  # it may have ended since the round began
                 connection.check_time(self._now)
@@ -65,4 +80,7 @@ class Rounds:
                     self._sum_bytes += connection.queued_bytes()
                 if monotonic() > end_s:
                     return False
+        if self._is_slow and monotonic() - self._began_s <= QUICK_S:
+            self._is_slow = False
+            self._on_pace(False)
         return True

@@ -30,9 +30,6 @@ from milliroute.proxy.table import AuthorityTable
 if TYPE_CHECKING:
     from milliroute.proxy.codec.hpack_static import Field
 
-# A limit of time that ends sooner is watched from its beginning. The others are seen coming by the worker's rounds, a
-# few times a second: nearly every request is over before, and need not be entered anywhere.
-NEAR_S = 1.0
 # Linkerd's retry body limit: a request kept for a second try is at most this long.
 MAX_REPLAY_BYTES = 64 * 1024
 
@@ -136,7 +133,7 @@ class Sending(Timed):
             return
         if self.head.is_h2 and self.head.method == b"POST" and (timeout_s := self.head.timeout_s()) is not None:
             self._end_by(self.started_s + timeout_s, is_clients=True)
-            if timeout_s <= NEAR_S:
+            if timeout_s <= context.near_s:
                 self._wake_by(self._ends_s)
         try:
             found = self._context.router.find(self._authority)
@@ -254,7 +251,7 @@ class Sending(Timed):
             split.budget.requests += 1
             if policy.request_s:
                 self._end_by(now + policy.request_s, is_clients=False)
-            if 0.0 < policy.first_s <= NEAR_S:
+            if 0.0 < policy.first_s <= self._context.near_s:
                 self._wake_by(now + policy.first_s)
         if endpoint.accrual is not None and endpoint.accrual.is_out:
             self._is_probe = self._context.ejections.probe(endpoint, now)
@@ -322,8 +319,9 @@ class Sending(Timed):
         """From the rounds, in any state of the request: what ends soon is watched from here on."""
         if self._is_over:
             return
+        near_s = now + self._context.near_s
         for ends_s in (self._ends_s, self._try_ends_s):
-            if 0.0 < ends_s <= now + NEAR_S:
+            if 0.0 < ends_s <= near_s:
                 self._wake_by(ends_s)
 
     def _end_by(self, at_s: float, *, is_clients: bool) -> None:
@@ -364,7 +362,7 @@ class Sending(Timed):
         policy = self._split.policy
         if policy is not None and policy.try_s and not self._try_ends_s:
             self._try_ends_s = now + policy.try_s
-            if policy.try_s <= NEAR_S:
+            if policy.try_s <= self._context.near_s:
                 self._wake_by(self._try_ends_s)
         self._may_resend = len(data) <= MAX_REPLAY_BYTES
         if not self._may_resend:

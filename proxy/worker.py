@@ -74,7 +74,7 @@ class Worker(asyncio.Protocol):
         forwarder = _forwarder(config.forwarding)
         context = self._context = Context(loop, self._router, dialer, self._ask, config.limits, forwarder)
         connections = self._connections = set[ClientConnection]()
-        self._rounds = Rounds(loop, connections)
+        self._rounds = Rounds(loop, connections, self._set_pace)
         self._contexts = [context]
         self._tls = _server_tls(config.tls) if config.tls is not None else None
         self._nofile = nofile
@@ -189,6 +189,14 @@ class Worker(asyncio.Protocol):
         is_all_done = not (self._connections or any(one.dialer.tasks for one in self._contexts))
         if context.is_draining and (is_all_done or now > self._drain_deadline_s):
             self._finish()
+
+    def _set_pace(self, is_slow: bool) -> None:
+        for context in self._contexts:
+            context.set_pace(is_slow=is_slow)
+        if is_slow:  # those that waited for a round do so no longer
+            now = time.monotonic()
+            for connection in list(self._connections):
+                connection.look_ahead(now)
 
     def _report(self) -> None:
         leaves = [delta for series in self._router.series() if (delta := series.take())]

@@ -22,6 +22,9 @@ _NOT_TINY_BYTES = 256
 # A body up to here goes out in one piece with its head; longer ones are not copied once more.
 MAX_JOINED_BYTES = 4096
 
+# So many times its own size a part of a queued piece may hold.
+PINNED_TIMES = 4
+
 
 class Sender:
     __slots__ = (
@@ -219,7 +222,9 @@ class Sender:
         queue, low_water = stream.queue, self._limits.low_water_bytes
         assert queue
         piece, start = queue[0], stream.offset
-        data = memoryview(piece)[start : start + room] if start or len(piece) > room else piece
+        data: Bytes = memoryview(piece)[start : start + room] if start or len(piece) > room else piece
+        if len(data) * PINNED_TIMES < len(piece):
+            data = bytes(data)  # a view would hold all of the piece until it is written, and nobody would count that
         stream.offset += len(data)
         if stream.offset == len(piece):
             queue.popleft()

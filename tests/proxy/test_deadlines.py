@@ -8,7 +8,7 @@ from h2.events import StreamReset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milliroute.proxy import sending
+from milliroute.proxy import context
 from milliroute.proxy.config import Codec
 from milliroute.proxy.context import Context
 from milliroute.proxy.deadlines import TICK_S, Deadlines
@@ -39,7 +39,7 @@ CANCEL = 8
 def _near(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways that a limit of time is kept, by how far it is."""
     if request.param == "seen coming":
-        monkeypatch.setattr(sending, "NEAR_S", 0.025)
+        monkeypatch.setattr(context, "NEAR_S", 0.025)
 
 
 def call(timeout: str) -> list[tuple[str, str]]:

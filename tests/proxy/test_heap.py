@@ -31,3 +31,8 @@ def test_memory_of_bodies_is_kept_for_the_next_ones() -> None:
     done = subprocess.run([sys.executable, "-c", TURNS], capture_output=True, text=True, check=True)
     before, after = map(int, done.stdout.split())
     assert after < 100 < before
+
+
+def test_where_it_cannot_be_told_so_nothing_happens() -> None:
+    text = "import sys; sys.modules['ctypes'] = None; from milliroute.proxy import heap; heap.keep(); heap.keep()"
+    subprocess.run([sys.executable, "-c", text], check=True)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from milliroute.proxy import retrying, sending
+from milliroute.proxy import context, retrying
 from milliroute.proxy.config import Codec
 from milliroute.proxy.deadlines import TICK_S, Deadlines
 from milliroute.proxy.state import PolicyState
@@ -26,7 +26,7 @@ PATIENT = replace(IMPATIENT, try_timeout_ms=400)
 def _near(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways that a limit of time is kept, by how far it is."""
     if request.param == "seen coming":
-        monkeypatch.setattr(sending, "NEAR_S", 0.025)
+        monkeypatch.setattr(context, "NEAR_S", 0.025)
 
 
 async def silent(visit: Visit) -> None:
@@ -36,6 +36,11 @@ async def silent(visit: Visit) -> None:
 
 def is_at_rest(proxy: Proxy) -> bool:
     return not proxy.worker._context._deadlines
+
+
+def watched(proxy: Proxy) -> list[object]:
+    wheel = proxy.worker._context._deadlines
+    return [*wheel._new, *wheel._slot_of]
 
 
 @on_loop
@@ -130,6 +135,38 @@ async def test_after_a_pause_the_tries_limit_holds_again(codec: Codec, monkeypat
         assert (reply.status, reply.fields["l5d-proxy-error"][-13:]) == (504, "within 0.06 s")
         assert len(origin.asked) == 2
         assert is_at_rest(proxy)
+
+
+@on_loop
+async def test_while_rounds_are_slow_every_limit_is_watched(codec: Codec) -> None:
+    policy = PolicyState(request_timeout_ms=60_000)
+    async with Origin(silent) as bad, serving(codec, trying(to(bad), policy)) as proxy:
+        clients = [await proxy.client() for _ in range(2)]
+        await clients[0].send(get())
+        await until(lambda: len(bad.asked) == 1)
+        assert is_at_rest(proxy)
+        proxy.worker._set_pace(True)
+        assert len(watched(proxy)) == 1
+        await clients[1].send(get())
+        await until(lambda: len(bad.asked) == 2)
+        proxy.worker._set_pace(False)
+        assert len(watched(proxy)) == 2
+        for client in clients:
+            client.reset()
+        await until(lambda: is_at_rest(proxy))
+
+
+@on_loop
+async def test_while_rounds_are_slow_every_limit_of_streams_is_watched(codec: Codec) -> None:
+    policy = PolicyState(request_timeout_ms=60_000)
+    async with Backend(h2_silent) as bad, serving_h2(codec, trying(over_h2(bad), policy)) as proxy:
+        client = await h2_client(proxy)
+        client.request(GRPC, method="POST")
+        client.request(GRPC, method="POST")
+        await until(lambda: len(bad.visits) == 1 and proxy.worker._context.in_flight == 2)
+        assert is_at_rest(proxy)
+        proxy.worker._set_pace(True)
+        assert len(watched(proxy)) == 2
 
 
 @on_loop

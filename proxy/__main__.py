@@ -144,7 +144,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
     )
     if any((*given["outbound"], *given["inbound"])):
         # Here, because few proxies are sidecars.
-        from milliroute.proxy import sidecar_flags
+        from milliroute.proxy.sidecar import flags as sidecar_flags
 
         config = sidecar_flags.extend(config, given, _explicit(argv, environ))
     if not config.listeners:
@@ -334,7 +334,7 @@ def _forwarding(given: Mapping[str, list[str]]) -> Forwarding:
     forwarding = Forwarding(bool(text), networks, via)
     if networks:
         # Here, because few proxies need it; the workers make their own.
-        from milliroute.proxy.forwarding import parse_network
+        from milliroute.proxy.heads.forwarding import parse_network
 
         for network in networks:
             _convert("trust-forwarded", [network], parse_network)

@@ -21,22 +21,22 @@ import uvloop
 from milliroute.proxy import ipc
 from milliroute.proxy.alarms import Alarms
 from milliroute.proxy.config import Forwarding, ProxyConfig, TlsFiles
-from milliroute.proxy.context import ClientConnection, Context
-from milliroute.proxy.dialer import Dialer
-from milliroute.proxy.door import Door
+from milliroute.proxy.downstream.door import Door
+from milliroute.proxy.downstream.rounds import Rounds
 from milliroute.proxy.errors import Overloaded, TlsFileError
-from milliroute.proxy.leaf import Endpoint
+from milliroute.proxy.exchange.context import ClientConnection, Context
+from milliroute.proxy.guard.overload import RESUME_RATIO, connection_ceiling, largest
 from milliroute.proxy.metrics import TcpSeries
-from milliroute.proxy.overload import RESUME_RATIO, connection_ceiling, largest
-from milliroute.proxy.rounds import Rounds
-from milliroute.proxy.router import Router
-from milliroute.proxy.table import Terms
+from milliroute.proxy.routing.leaf import Endpoint
+from milliroute.proxy.routing.router import Router
+from milliroute.proxy.routing.table import Terms
+from milliroute.proxy.upstream.dialer import Dialer
 
 if TYPE_CHECKING:
-    from milliroute.proxy.access import Access
-    from milliroute.proxy.checker import Checker
-    from milliroute.proxy.forwarding import Forwarder
-    from milliroute.proxy.tls import ServerTls
+    from milliroute.proxy.guard.access import Access
+    from milliroute.proxy.heads.forwarding import Forwarder
+    from milliroute.proxy.resilience.checker import Checker
+    from milliroute.proxy.transport.tls import ServerTls
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Worker(asyncio.Protocol):
         on_accept = self._note_full if nofile else None
         if config.sidecar is not None:
             # Here, because a worker that is no sidecar need not carry it.
-            from milliroute.proxy import gate
+            from milliroute.proxy.sidecar import gate
 
             self._contexts = gate.contexts(context, config)
             self._doors += gate.doors(self._contexts, config, listen, connections, on_accept)
@@ -300,14 +300,14 @@ def _forwarder(forwarding: Forwarding) -> "Forwarder | None":
     if not (forwarding.is_on or forwarding.via):
         return None
     # Here, because few proxies need it.
-    from milliroute.proxy.forwarding import Forwarder
+    from milliroute.proxy.heads.forwarding import Forwarder
 
     return Forwarder(forwarding)
 
 
 def _checker(context: Context) -> "Checker":
     # Here, because a worker whose tables ask for no health checks need not carry it.
-    from milliroute.proxy.checker import Checker
+    from milliroute.proxy.resilience.checker import Checker
 
     return Checker(context)
 
@@ -315,7 +315,7 @@ def _checker(context: Context) -> "Checker":
 def _server_tls(files: TlsFiles) -> "ServerTls":
     """Raises TlsFileError: the agent has looked, but a file may have changed since."""
     # Here, because a worker without TLS need not carry it.
-    from milliroute.proxy.tls import ServerTls
+    from milliroute.proxy.transport.tls import ServerTls
 
     return ServerTls(files)
 

@@ -106,7 +106,7 @@ class Agent:
             return
         if self.config.tls is not None:
             # Here, because an agent without TLS need not carry it.
-            from milliroute.proxy import tls
+            from milliroute.proxy.transport import tls
 
             try:
                 tls.server_context(self.config.tls)

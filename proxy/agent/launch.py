@@ -95,13 +95,13 @@ def _labels(config: ProxyConfig) -> dict[str, str]:
 
 def _check_tls(files: TlsFiles) -> None:
     """The workers read them for themselves; here one line tells what is wrong, before anything listens."""
-    from milliroute.proxy import tls
+    from milliroute.proxy.transport import tls
 
     tls.server_context(files)
 
 
 def _check_upstream_tls(files: TlsFiles) -> None:
-    from milliroute.proxy import tls
+    from milliroute.proxy.transport import tls
 
     try:
         tls.show(tls.client_context("", offers_h2=False), files)

@@ -17,7 +17,7 @@ from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamR
 from h2.exceptions import ProtocolError, StreamClosedError, StreamIDTooLowError
 from h2.settings import SettingCodes
 
-from milliroute.proxy import websocket
+from milliroute.proxy.heads import websocket
 
 Fields = list[tuple[str, str]]
 

@@ -7,12 +7,12 @@ from milliroute.control import encoding, snapshot
 from milliroute.control.hub import Stamp
 from milliroute.control.model import Objects
 from milliroute.control.snapshot import Snapshot
-from milliroute.proxy import table
 from milliroute.proxy.agent.catalog import Offer
 from milliroute.proxy.agent.destination import decode_response
 from milliroute.proxy.message import RequestHead
 from milliroute.proxy.metrics import LeafSeries
-from milliroute.proxy.table import AuthorityTable
+from milliroute.proxy.routing import table
+from milliroute.proxy.routing.table import AuthorityTable
 
 from .building import objects
 

@@ -11,11 +11,11 @@ from milliroute.control.index import Index, index
 from milliroute.control.model import AccessDefaults, AccessMode, Network
 from milliroute.control.snapshot import build
 from milliroute.control.views import AuthenticationView, AuthorityView, AuthorizationView, GuardView
-from milliroute.proxy.access import Access
 from milliroute.proxy.agent.catalog import Offer
 from milliroute.proxy.agent.destination import StateError, decode_response
+from milliroute.proxy.guard.access import Access
+from tests.proxy.guard.test_access import Asker
 from tests.proxy.tables import request
-from tests.proxy.test_access import Asker
 
 from .building import objects
 

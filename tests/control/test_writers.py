@@ -14,7 +14,7 @@ import pytest
 
 from milliroute.control import snapshot
 from milliroute.control.snapshot import Snapshot
-from milliroute.proxy.table import AuthorityTable
+from milliroute.proxy.routing.table import AuthorityTable
 from tests.control.building import objects
 from tests.control.routing import head, picks, shares, tabled
 

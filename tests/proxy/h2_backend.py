@@ -27,9 +27,9 @@ from h2.settings import SettingCodes, Settings
 from hyperframe.frame import Frame, GoAwayFrame
 
 from milliroute.proxy.config import Codec, Forwarding, Limits, Timeouts
-from milliroute.proxy.downstream_h2 import H2Downstream
+from milliroute.proxy.downstream.h2 import H2Downstream
 from milliroute.proxy.state import AuthorityState
-from milliroute.proxy.upstream_h2 import H2Pool
+from milliroute.proxy.upstream.h2 import H2Pool
 from tests.proxy.backends import reset
 from tests.proxy.serving import Proxy, serving, until
 from tests.proxy.tables import leaves

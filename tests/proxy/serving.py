@@ -29,10 +29,10 @@ from milliroute.proxy.config import (
     Timeouts,
     TlsFiles,
 )
-from milliroute.proxy.downstream import Downstream
-from milliroute.proxy.leaf import Endpoint
+from milliroute.proxy.downstream.h1 import Downstream
+from milliroute.proxy.routing.leaf import Endpoint
 from milliroute.proxy.state import AuthorityState
-from milliroute.proxy.upstream import H1Pool
+from milliroute.proxy.upstream.h1 import H1Pool
 from milliroute.proxy.worker import Worker
 from tests.proxy.backends import Origin, read_body, reset
 from tests.proxy.tables import KEY, leaves

@@ -18,8 +18,8 @@ from milliroute.proxy.state import (
 )
 from milliroute.proxy.worker import MAX_DENIAL_LINES
 from tests.proxy.backends import Origin, named
+from tests.proxy.downstream.test_h2 import H2Client, connect, over_http1
 from tests.proxy.serving import BOTH_CODECS, Proxy, get, on_loop, post, serving, to, until
-from tests.proxy.test_downstream_h2 import H2Client, connect, over_http1
 from tests.proxy.tunnelling import BINARY, echo, is_reset
 
 READS = MatchState("/api", ["GET"])

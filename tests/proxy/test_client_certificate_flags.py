@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from milliroute.proxy import tls
 from milliroute.proxy.__main__ import parse
 from milliroute.proxy.agent import launch
 from milliroute.proxy.config import ControlTls, HostPort, Listener, ProxyConfig, TlsFiles
 from milliroute.proxy.errors import ConfigError, TlsFileError
+from milliroute.proxy.transport import tls
 from tests.certificates import Authority, authority
 
 NEAR = ["--destination", "127.0.0.1:1", "--listen", "127.0.0.1:0", "--admin", "none"]

@@ -12,10 +12,10 @@ from milliroute.proxy.config import TlsFiles
 from milliroute.proxy.state import AuthenticationState, AuthorizationState, MatchState
 from tests.certificates import Authority, authority
 from tests.proxy.backends import Origin, named
+from tests.proxy.downstream.test_h2 import H2Client, over_http1
 from tests.proxy.serving import Client, Proxy, get, on_loop, serving, to, until
 from tests.proxy.test_access_requests import guarded
-from tests.proxy.test_downstream_h2 import H2Client, over_http1
-from tests.proxy.test_tls import by_tls, errors
+from tests.proxy.transport.test_tls import by_tls, errors
 
 WEB = "spiffe://shop.example/ns/default/sa/web"
 OPS = "spiffe://shop.example/ns/default/sa/ops"

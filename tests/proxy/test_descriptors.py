@@ -5,14 +5,14 @@ import errno
 import pytest
 
 from milliroute.proxy.config import Timeouts
-from milliroute.proxy.dialer import Dialer
-from milliroute.proxy.leaf import Endpoint
-from milliroute.proxy.overload import RESERVED_FDS
+from milliroute.proxy.guard.overload import RESERVED_FDS
+from milliroute.proxy.routing.leaf import Endpoint
+from milliroute.proxy.upstream.dialer import Dialer
 from tests.proxy import tables
 from tests.proxy.backends import Origin, Visit, named
+from tests.proxy.failures import counting, outs
 from tests.proxy.h2_backend import Backend, h2_client, over_h2, serving_h2
 from tests.proxy.h2_backend import named as h2_named
-from tests.proxy.resilience import counting, outs
 from tests.proxy.serving import get, on_loop, serving, to, until
 from tests.proxy.test_worker import Gate
 from tests.proxy.tunnelling import BINARY, is_reset, telling
@@ -90,7 +90,7 @@ async def test_without_one_in_time_it_is_503_and_not_the_endpoints_fault(monkeyp
 @on_loop
 async def test_http2_requests_wait_for_a_descriptor_too(monkeypatch: pytest.MonkeyPatch) -> None:
     # Here, because only what is open in this test is to be patched.
-    from milliroute.proxy.upstream_h2 import H2Pool
+    from milliroute.proxy.upstream.h2 import H2Pool
 
     starving = Starving(monkeypatch, H2Pool, "_dial", 3)
     async with Backend(h2_named("v1")) as backend, serving_h2("fast", over_h2(backend)) as proxy:
@@ -131,7 +131,7 @@ async def test_tcp_without_a_descriptor_in_time_is_reset() -> None:
         state = counting(to(origin))
         async with serving("fast", state, timeouts=Timeouts(connect_s=0.05)) as proxy:
             with pytest.MonkeyPatch.context() as patched:
-                from milliroute.proxy.opaque import Tunnel
+                from milliroute.proxy.downstream.opaque import Tunnel
 
                 async def starve(self: Tunnel, endpoint: Endpoint) -> None:
                     exc = OSError(errno.EMFILE, "Too many open files")

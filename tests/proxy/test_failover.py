@@ -6,16 +6,16 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from milliroute.proxy import table
-from milliroute.proxy.ejection import Ejections
 from milliroute.proxy.errors import NoBackend
-from milliroute.proxy.leaf import Endpoint, Leaf
 from milliroute.proxy.metrics import LeafSeries
-from milliroute.proxy.split import Split
+from milliroute.proxy.resilience.ejection import Ejections
+from milliroute.proxy.routing import table
+from milliroute.proxy.routing.leaf import Endpoint, Leaf
+from milliroute.proxy.routing.split import Split
+from milliroute.proxy.routing.table import AuthorityTable
 from milliroute.proxy.state import AuthorityState, StickyState
-from milliroute.proxy.table import AuthorityTable
 from tests.proxy.backends import closed_port
-from tests.proxy.resilience import answering, counting, trying
+from tests.proxy.failures import answering, counting, trying
 from tests.proxy.serving import on_loop, serving
 from tests.proxy.tables import KEY, leaves, request
 

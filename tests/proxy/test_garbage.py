@@ -9,9 +9,10 @@ import pytest
 
 from milliroute.proxy.codec.h2_frames import CANCEL
 from milliroute.proxy.config import Codec
-from milliroute.proxy.router import Router
+from milliroute.proxy.routing.router import Router
 from milliroute.proxy.state import AuthorityState
 from tests.proxy.backends import Origin, named
+from tests.proxy.failures import counting
 from tests.proxy.h2_backend import (
     Backend,
     h2_client,
@@ -23,7 +24,6 @@ from tests.proxy.h2_backend import (
     streams_upstream,
 )
 from tests.proxy.h2_backend import named as named_h2
-from tests.proxy.resilience import counting
 from tests.proxy.serving import BOTH_CODECS, on_loop, serving, to, until
 from tests.proxy.tables import KEY, leaves
 

@@ -4,8 +4,8 @@ import pytest
 from h2.events import RequestReceived, StreamEnded, StreamReset
 from h2.settings import SettingCodes
 
-from milliroute.proxy import websocket
 from milliroute.proxy.config import Codec, Limits, Timeouts
+from milliroute.proxy.heads import websocket
 from tests.proxy.backends import Origin
 from tests.proxy.backends import Visit as H1Visit
 from tests.proxy.h2_backend import (

@@ -9,9 +9,9 @@ from msgspec.structs import replace
 from milliroute.proxy.config import Codec, Timeouts
 from milliroute.proxy.ipc import LeftOut
 from tests.proxy.backends import Origin, Visit, closed_port, named
+from tests.proxy.failures import AT_ONCE, answering, calls, counting, end_penalties, outs
 from tests.proxy.h2_backend import GRPC, Backend, h2_client, over_h2, serving_h2, speaking, streams_upstream
 from tests.proxy.h2_backend import Visit as H2Visit
-from tests.proxy.resilience import AT_ONCE, answering, calls, counting, end_penalties, outs
 from tests.proxy.serving import BOTH_CODECS, Client, get, on_loop, serving, to, until
 from tests.proxy.tables import leaves
 

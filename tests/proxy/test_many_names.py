@@ -4,7 +4,7 @@ import random
 
 from milliroute.proxy.agent.catalog import Catalog, Offer
 from milliroute.proxy.ipc import Update
-from milliroute.proxy.router import Router
+from milliroute.proxy.routing.router import Router
 from milliroute.proxy.state import AuthorityState
 from tests.proxy.tables import leaves
 

@@ -6,12 +6,13 @@ from contextlib import AsyncExitStack
 import pytest
 from msgspec.structs import replace
 
-from milliroute.proxy import budget, retrying
 from milliroute.proxy.config import Codec
-from milliroute.proxy.sending import MAX_REPLAY_BYTES
+from milliroute.proxy.exchange import retrying
+from milliroute.proxy.exchange.sending import MAX_REPLAY_BYTES
+from milliroute.proxy.resilience import budget
 from milliroute.proxy.state import PolicyState
 from tests.proxy.backends import Origin, Visit, closed_port
-from tests.proxy.resilience import ON_503, answering, prefer, trying
+from tests.proxy.failures import ON_503, answering, prefer, trying
 from tests.proxy.serving import BOTH_CODECS, Client, get, on_loop, post, serving, to, until
 from tests.proxy.tables import leaves
 

@@ -6,10 +6,10 @@ import pytest
 from h2.events import RequestReceived, ResponseReceived, StreamReset
 from msgspec.structs import replace
 
-from milliroute.proxy import retrying
 from milliroute.proxy.config import Codec
+from milliroute.proxy.exchange import retrying
+from tests.proxy.failures import ON_503, ON_UNAVAILABLE, calls, trying
 from tests.proxy.h2_backend import GRPC, Backend, Peer, Visit, h2_client, named, over_h2, plain, serving_h2, speaking
-from tests.proxy.resilience import ON_503, ON_UNAVAILABLE, calls, trying
 from tests.proxy.serving import BOTH_CODECS, on_loop, until
 from tests.proxy.tables import leaves
 

@@ -13,9 +13,9 @@ from h2.events import StreamEnded, StreamReset
 from milliroute.proxy.config import Codec
 from milliroute.proxy.state import AccrualState, AuthorityState, PolicyState
 from tests.proxy.backends import Origin, Visit
+from tests.proxy.failures import counting, trying
 from tests.proxy.h2_backend import GRPC, Backend, Peer, h2_client, leftovers, speaking
 from tests.proxy.h2_backend import Visit as H2Visit
-from tests.proxy.resilience import counting, trying
 from tests.proxy.serving import BOTH_CODECS, Client, Proxy, get, on_loop, post, serving, until
 from tests.proxy.tables import leaves
 

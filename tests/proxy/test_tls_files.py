@@ -12,11 +12,11 @@ import msgspec
 import pytest
 
 from milliroute.control.api import destination_pb2 as pb
-from milliroute.proxy import tls
 from milliroute.proxy.__main__ import main, parse
 from milliroute.proxy.agent.destination import StateError, decode_kept
 from milliroute.proxy.config import HostPort, Listener, ProxyConfig, TlsFiles
 from milliroute.proxy.errors import ConfigError, TlsFileError
+from milliroute.proxy.transport import tls
 from tests.certificates import authority
 
 NEEDED = ["--destination", "127.0.0.1:1", "--listen", "127.0.0.1:0", "--admin", "none"]
@@ -130,7 +130,9 @@ def test_a_table_whose_tls_names_nobody_is_refused(sni: str) -> None:
 def test_a_worker_without_tls_does_not_carry_it() -> None:
     code = "import sys, milliroute.proxy.worker; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert {f"milliroute.proxy.{name}" for name in ("tls", "tls_link", "downstream_tls")} & set(modules) == set()
+    assert {f"milliroute.proxy.{name}" for name in ("transport.tls", "transport.tls_link", "downstream.tls")} & set(
+        modules
+    ) == set()
 
 
 def test_a_worker_that_finds_a_bad_file_ends_with_one_line(files: TlsFiles) -> None:

@@ -5,14 +5,14 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from milliroute.proxy import context, retrying
 from milliroute.proxy.config import Codec
-from milliroute.proxy.deadlines import TICK_S, Deadlines
+from milliroute.proxy.exchange import context, retrying
+from milliroute.proxy.resilience.deadlines import TICK_S, Deadlines
 from milliroute.proxy.state import PolicyState
 from tests.proxy.backends import Origin, Visit
+from tests.proxy.failures import AT_ONCE, answering, counting, outs, trying
 from tests.proxy.h2_backend import GRPC, Backend, h2_client, named, over_h2, serving_h2
 from tests.proxy.h2_backend import silent as h2_silent
-from tests.proxy.resilience import AT_ONCE, answering, counting, outs, trying
 from tests.proxy.serving import BOTH_CODECS, Proxy, get, on_loop, post, serving, to, until
 
 pytestmark = pytest.mark.parametrize("codec", BOTH_CODECS)

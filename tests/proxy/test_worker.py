@@ -6,8 +6,9 @@ import socket
 
 import pytest
 
-from milliroute.proxy import downstream, ipc
-from milliroute.proxy.leaf import Endpoint
+from milliroute.proxy import ipc
+from milliroute.proxy.downstream import h1 as downstream
+from milliroute.proxy.routing.leaf import Endpoint
 from tests.proxy.backends import Origin, Visit, named
 from tests.proxy.serving import Proxy, get, on_loop, post, serving, to, until
 from tests.proxy.tables import authority, leaves, split

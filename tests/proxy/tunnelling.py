@@ -1,6 +1,6 @@
 """Scripts of backends that do not speak HTTP, and what tests of TCP pass-through ask of a proxy."""
 
-from milliroute.proxy.opaque import Tunnel
+from milliroute.proxy.downstream.opaque import Tunnel
 from milliroute.proxy.state import AuthorityState, BackendState, EndpointState
 from tests.proxy import tables
 from tests.proxy.backends import Origin, Script, Visit

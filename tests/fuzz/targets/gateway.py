@@ -12,15 +12,15 @@ from milliroute.control.model import KubeObject, Rate
 from milliroute.control.snapshot import Snapshot
 from milliroute.control.source.merge import FileState, merge
 from milliroute.control.source.reading import parsed
-from milliroute.proxy import table
 from milliroute.proxy.agent.catalog import Offer
 from milliroute.proxy.agent.destination import decode_response
 from milliroute.proxy.errors import NoRoute, Redirected
-from milliroute.proxy.limiter import Limiter
+from milliroute.proxy.guard.limiter import Limiter
+from milliroute.proxy.heads.rewriting import redressed
 from milliroute.proxy.message import RequestHead
 from milliroute.proxy.metrics import LeafSeries
-from milliroute.proxy.rewriting import redressed
-from milliroute.proxy.table import AuthorityTable, Route
+from milliroute.proxy.routing import table
+from milliroute.proxy.routing.table import AuthorityTable, Route
 from tests.control import routing
 from tests.control.test_gateway_parse import FULL
 from tests.control.test_limits import POLICY, SERVER

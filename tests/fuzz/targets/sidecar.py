@@ -11,7 +11,7 @@ import msgspec
 from milliroute.proxy.__main__ import parse
 from milliroute.proxy.config import ProxyConfig
 from milliroute.proxy.errors import ConfigError
-from milliroute.proxy.original import original_destination
+from milliroute.proxy.sidecar.original import original_destination
 from tests.fuzz.target import Target, check_said
 
 # Flags before it, one a line; the file of labels behind it.

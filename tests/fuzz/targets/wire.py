@@ -8,17 +8,21 @@ import hpack.exceptions
 import msgspec
 from hpack.huffman_table import decode_huffman
 
-from milliroute.proxy import detection, ipc, paths, rpc, sticky
+from milliroute.proxy import ipc
 from milliroute.proxy.codec import huffman
 from milliroute.proxy.codec.h1 import FAST
 from milliroute.proxy.codec.hpack_static import Field
 from milliroute.proxy.codec.rules import is_about_clients
 from milliroute.proxy.config import Forwarding
+from milliroute.proxy.downstream import detection
 from milliroute.proxy.errors import HpackError, LoopDetected
-from milliroute.proxy.forwarding import Forwarder
-from milliroute.proxy.forwarding_h1 import Introduction
-from milliroute.proxy.identity import IdentityError, identities
+from milliroute.proxy.guard import paths
+from milliroute.proxy.guard.identity import IdentityError, identities
+from milliroute.proxy.heads import rpc
+from milliroute.proxy.heads.forwarding import Forwarder
+from milliroute.proxy.heads.forwarding_h1 import Introduction
 from milliroute.proxy.message import RequestHead
+from milliroute.proxy.routing import sticky
 from tests.fuzz.target import Target, check_said
 from tests.proxy.codec.feeding import Accepted, cuttings, outcome
 

@@ -1,0 +1,1 @@
+"""Clients' connections: which are taken, what they speak, and who serves them."""

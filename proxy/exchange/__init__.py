@@ -1,0 +1,1 @@
+"""One request's life, from the head that came to the last byte of its answer."""

@@ -1,0 +1,1 @@
+"""What is changed in heads on their way, and answers of our own."""

@@ -1,0 +1,1 @@
+"""Which leaf and which endpoint a request goes to."""

@@ -1,0 +1,1 @@
+"""Connections that iptables led here, and what they are to a proxy beside an app."""

@@ -1,0 +1,1 @@
+"""Connections to backends: made, pooled, and lent to one exchange or many."""

@@ -1,0 +1,1 @@
+"""The modules of proxy/downstream/, each in its own file."""

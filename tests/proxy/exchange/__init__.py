@@ -1,0 +1,1 @@
+"""The modules of proxy/exchange/, each in its own file."""

@@ -1,0 +1,1 @@
+"""The modules of proxy/guard/, each in its own file."""

@@ -1,0 +1,1 @@
+"""The modules of proxy/heads/, each in its own file."""

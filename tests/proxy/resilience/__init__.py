@@ -1,0 +1,1 @@
+"""The modules of proxy/resilience/, each in its own file."""

@@ -1,0 +1,1 @@
+"""The modules of proxy/routing/, each in its own file."""

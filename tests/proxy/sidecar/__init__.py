@@ -1,0 +1,1 @@
+"""The modules of proxy/sidecar/, each in its own file."""

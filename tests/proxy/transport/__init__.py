@@ -1,0 +1,1 @@
+"""The modules of proxy/transport/, each in its own file."""

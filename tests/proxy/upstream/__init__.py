@@ -1,0 +1,1 @@
+"""The modules of proxy/upstream/, each in its own file."""

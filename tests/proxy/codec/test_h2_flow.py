@@ -66,6 +66,14 @@ def test_a_field_block_over_the_frame_size_goes_on_in_continuation(codec: Codec)
     assert max(len(f.payload) for f in (first, *rest)) <= 16_384
 
 
+def test_what_a_small_window_lets_go_does_not_hold_all_that_waits(codec: Codec) -> None:
+    peer = _answering(codec, 1, window=8300)
+    peer.conn.send_data(1, b"x" * 250_000, True)
+    pieces = [piece for piece in peer.conn.take_output() if isinstance(piece, memoryview)]
+    assert peer.conn.queued(1) == 250_000 - 8300
+    assert all(len(piece) * 4 >= len(piece.obj) for piece in pieces)  # type: ignore[arg-type]  # bytes, as it was read
+
+
 def test_data_over_the_streams_window_waits_for_window_update(codec: Codec) -> None:
     peer = _answering(codec, 1, window=10)
     peer.conn.send_data(1, b"0123456789abcdef", True)

@@ -42,12 +42,13 @@ class Outcome:
         return [record for record in self.records if record.status != 200]
 
     def misrouted(self) -> list[Record]:
-        """Requests sent after the ack of a zero weight and before the next save that reached that leaf."""
+        """Requests sent after the ack of a zero weight and answered before the next save that reached that leaf; one
+        that was answered later may have been routed later."""
         wrong = []
         for flip, following in zip(self.flips, [*self.flips[1:], None], strict=True):
             if flip.weights == ("0", "1"):
                 until = following.saved_ns if following else sys.maxsize
-                wrong += [r for r in self.records if flip.applied_ns < r.sent_ns < until and r.body == V1]
+                wrong += [r for r in self.records if flip.applied_ns < r.sent_ns and r.done_ns < until and r.body == V1]
         return wrong
 
     def delays_ms(self) -> list[float]:

@@ -40,6 +40,8 @@ async def _main(port: int, calls: int) -> bytes:
     asyncio.get_running_loop().add_reader(sys.stdin, ended.set)
     options = (("grpc.use_local_subchannel_pool", 1),)
     channels = [aio.insecure_channel(f"127.0.0.1:{port}", options) for _ in range(-(-calls // CALLS_PER_CONNECTION))]
+    for channel in channels:  # which takes grpcio seconds on a full machine
+        await asyncio.wait_for(channel.channel_ready(), 60)
     print("milliroute: listening load 127.0.0.1:0", file=sys.stderr, flush=True)
     async with asyncio.TaskGroup() as group:
         for number in range(calls):
